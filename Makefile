@@ -1,0 +1,52 @@
+# Two commands do everything on a machine with Python >= 3.11, git and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test check lint types layers bench openapi lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+install: $(STAMP)  ## .venv with both packages and everything the tests need
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python has no venv module: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: install  ## a gateway over three nodes: submit, compare, accept, follow to the end (KEEP=1 leaves it running)
+	@$(BIN)/python -m gateway.cli.demo $(if $(KEEP),--keep)
+
+test: install  ## every test, with branch coverage
+	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+layers: install
+	$(BIN)/lint-imports
+
+check: lint types layers test  ## what CI runs
+
+bench: install  ## ratios to a bare aiohttp fan-out measured in the same run
+	$(BIN)/python -m tests.bench.bench_fanout
+
+openapi: install  ## the OpenAPI document of the gateway on standard output
+	@$(BIN)/execbroker-gateway openapi
+
+lock: install  ## write requirements.lock anew from the ranges in pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes --all-extras --group dev pyproject.toml --custom-compile-command "make lock" -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""The command line client and the small client class it is built on."""

@@ -1,0 +1,1 @@
+"""The HTTP behaviour that gateway and node share."""
