@@ -1,0 +1,68 @@
+"""What the applications of both services have in common, put together."""
+
+from aiohttp import web
+
+from gateway.httpkit.auth import Authenticator, make_auth_middleware
+from gateway.httpkit.docs_pages import add_docs_routes
+from gateway.httpkit.health import Lifecycle, add_health_routes
+from gateway.httpkit.identities import add_identity_routes
+from gateway.httpkit.openapi import build_document
+from gateway.httpkit.problems import problem_middleware
+from gateway.httpkit.server_settings import DEFAULT_MAX_BODY_BYTES
+from gateway.httpkit.telemetry import (
+    HttpMetrics,
+    add_metrics_route,
+    echo_request_id,
+    make_request_middleware,
+    watch_event_loop,
+)
+
+
+def new_app(
+    *,
+    authenticator: Authenticator,
+    metrics: HttpMetrics,
+    lifecycle: Lifecycle,
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+) -> web.Application:
+    """An application that measures, authenticates and fails as it should, still without an API.
+
+    It serves ``/livez``, ``/readyz``, ``/metrics`` and ``/admin/identities``, and closes the
+    authenticator at its end. Add the API's routes, then call ``add_documentation``.
+    """
+    app = web.Application(
+        middlewares=[
+            make_request_middleware(metrics, lifecycle),
+            problem_middleware,
+            make_auth_middleware(authenticator),
+        ],
+        client_max_size=max_body_bytes,
+    )
+    app.on_response_prepare.append(echo_request_id)
+    app.cleanup_ctx.append(watch_event_loop(metrics))
+    app.cleanup_ctx.append(authenticator.close)
+    add_health_routes(app, lifecycle)
+    add_metrics_route(app, metrics)
+    add_identity_routes(app, authenticator)
+    return app
+
+
+def add_documentation(
+    app: web.Application,
+    *,
+    authenticator: Authenticator,
+    title: str,
+    version: str,
+    description: str,
+    public_url: str | None,
+) -> None:
+    """Serve ``/openapi.json`` and ``/docs`` for every route added so far: call it last."""
+    document = build_document(
+        app,
+        title=title,
+        version=version,
+        description=description,
+        authentication=authenticator.settings,
+        url=public_url or "/",
+    )
+    add_docs_routes(app, document)

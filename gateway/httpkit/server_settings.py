@@ -1,0 +1,163 @@
+"""The sections of a settings file that both services have."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Final
+
+from marshmallow import ValidationError, fields, validate
+
+from gateway.httpkit.settings import Secret, SecretField, SettingsSchema
+
+DEFAULT_MAX_BODY_BYTES: Final = 1024 * 1024
+"""A request names images and data, it does not contain them: real ones are a few kilobytes."""
+
+DEFAULT_DRAIN_S: Final = 10.0
+"""Longer than the default deadline of a request, shorter than orchestrators wait (30 s)."""
+
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s/]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_PUBLIC_SCHEMES = {"http", "https"}
+
+
+class LogFormat(StrEnum):
+    """How log events are written; ``auto`` is for a reader on a terminal, else JSON."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least serious level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Reads(StrEnum):
+    """Who may read sessions and offer sets."""
+
+    PUBLIC = "public"
+    OWNER = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a service listens; port 0 picks a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSettings:
+    """The administrator's account; it has no identity of its own and may do everything."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticationSettings:
+    """Who must say who they are. Not enabled, everybody is the same anonymous owner."""
+
+    enabled: bool = True
+    reads: Reads = Reads.PUBLIC
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What every service needs to serve HTTP; the settings of a service inherit from it.
+
+    Attributes
+    ----------
+    public_url
+        What the URLs in answers begin with; by default what the client used.
+    drain_s
+        How long requests may still take once the process was told to end.
+    """
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 8080)
+    public_url: str | None = None
+    log_format: LogFormat = LogFormat.AUTO
+    log_level: LogLevel = LogLevel.INFO
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    drain_s: float = DEFAULT_DRAIN_S
+    admin: AdminSettings | None = None
+    authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Where to listen, from ``HOST:PORT`` (IPv6 in brackets).
+
+    Raises
+    ------
+    ValueError
+        It is not of that form.
+    """
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
+    return ListenAddress(match["host"].strip("[]"), int(match["port"]))
+
+
+class ListenField(fields.Field[ListenAddress]):
+    """``HOST:PORT``."""
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,  # noqa: ARG002  # marshmallow passes it
+        data: Any,  # noqa: ARG002  # marshmallow passes it
+        **kwargs: Any,  # noqa: ARG002  # marshmallow passes them
+    ) -> ListenAddress:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string HOST:PORT")
+        try:
+            return parse_listen(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class AdminSchema(SettingsSchema):
+    """Section ``admin``."""
+
+    settings_class: ClassVar[type] = AdminSettings
+
+    username = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"[^:\x00-\x1f\x7f]+\Z", error="must be one or more characters, without a colon"
+        ),
+    )
+    password = SecretField(required=True)
+
+
+class AuthenticationSchema(SettingsSchema):
+    """Section ``authentication``."""
+
+    settings_class: ClassVar[type] = AuthenticationSettings
+
+    enabled = fields.Boolean(truthy={True}, falsy={False})
+    reads = fields.Enum(Reads, by_value=True)
+
+
+class ServerSchema(SettingsSchema):
+    """The members that stand at the top of every settings file; a service's schema inherits."""
+
+    settings_class: ClassVar[type] = ServerSettings
+
+    listen = ListenField()
+    public_url = fields.URL(schemes=_PUBLIC_SCHEMES, require_tld=False, allow_none=True)
+    log_format = fields.Enum(LogFormat, by_value=True)
+    log_level = fields.Enum(LogLevel, by_value=True)
+    max_body_bytes = fields.Integer(strict=True, validate=validate.Range(min=1024))
+    drain_s = fields.Float(validate=validate.Range(min=0, max=3600))
+    admin = fields.Nested(AdminSchema(), allow_none=True)
+    authentication = fields.Nested(AuthenticationSchema())
