@@ -1,0 +1,195 @@
+"""Which nodes to ask for offers, and why the others are not asked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.domain.node import NodeProfile
+from gateway.domain.reasons import Reason, ReasonCode, reason
+from gateway.wire.documents import Document
+from gateway.wire.times import format_instant
+
+REFUSAL_LASTS: Final = timedelta(minutes=10)
+"""How long an unknown kind is remembered: a site that learns it is found again soon."""
+
+MAX_REFUSALS_PER_NODE: Final = 64
+"""Kinds come from clients, so what is remembered must be bounded; the schema has fifteen."""
+
+UNKNOWN_KIND_MESSAGES: Final = frozenset({"urn:unknown-type", "uri:unknown-type"})
+"""Message kinds that say a component kind is not known (both spellings are in use)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A registered node as it stands now.
+
+    ``identity`` is what the node calls itself in ``Federation-Path``, if it is a gateway and this
+    is known; its URL is taken for that too.
+    """
+
+    profile: NodeProfile
+    is_draining: bool = False
+    identity: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The node's name, unique among the registered."""
+        return self.profile.name
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """The way of a request through gateways: ``path`` are those passed before ``own``, this one."""
+
+    own: str = ""
+    path: tuple[str, ...] = ()
+    limit: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A node did not know one of these kinds, and until then is not asked for all of them."""
+
+    kinds: frozenset[str]
+    until: datetime
+
+
+class RefusalMemory:
+    """Which kinds each node did not know when it was last asked. Forgets by itself, and is bounded.
+
+    Where a node does not say which kind it was, the combination is remembered: any request that
+    contains all of it would be refused too, any other may not.
+    """
+
+    def __init__(self, lasts: timedelta = REFUSAL_LASTS) -> None:
+        self._lasts = lasts
+        self._refusals: dict[str, dict[frozenset[str], datetime]] = {}
+
+    def learn(self, node: str, unknown: Iterable[frozenset[str]], now: datetime) -> None:
+        """The node refused: each set has a kind in it that the node does not know."""
+        refusals = self._refusals.setdefault(node, {})
+        for kinds in unknown:
+            if kinds:
+                refusals[kinds] = now + self._lasts
+        alive = {kinds: until for kinds, until in refusals.items() if until > now}
+        newest = sorted(alive.items(), key=lambda item: (item[1], sorted(item[0])))
+        self._refusals[node] = dict(newest[-MAX_REFUSALS_PER_NODE:])
+
+    def forget(self, node: str, known: frozenset[str]) -> None:
+        """The node offered something for these kinds: it knows them all."""
+        refusals = self._refusals.get(node, {})
+        self._refusals[node] = {
+            kinds - known: until for kinds, until in refusals.items() if kinds - known
+        }
+
+    def find(self, node: str, kinds: frozenset[str], now: datetime) -> Refusal | None:
+        """The refusal that a request with these kinds would meet; the longest lasting one."""
+        met = [
+            Refusal(refused, until)
+            for refused, until in self._refusals.get(node, {}).items()
+            if until > now and refused <= kinds
+        ]
+        return max(met, key=lambda refusal: (refusal.until, sorted(refusal.kinds)), default=None)
+
+
+def unknown_kinds(
+    messages: Iterable[Document], asked: frozenset[str]
+) -> tuple[frozenset[str], ...]:
+    """What a node's NO says about kinds it does not know: sets that hold at least one such kind.
+
+    Empty where it does not say so. ``asked`` are the kinds of the request as the node got it.
+    """
+    named: set[str] = set()
+    has_unnamed = False
+    for message in messages:
+        if message.get("kind") not in UNKNOWN_KIND_MESSAGES:
+            continue
+        found = asked & _words(message)
+        named |= found
+        has_unnamed |= not found
+    sets = tuple(frozenset({kind}) for kind in sorted(named))
+    # An unnamed one next to named ones may be one of these, said again.
+    return sets if sets or not has_unnamed or not asked else (asked,)
+
+
+def _words(message: Document) -> frozenset[str]:
+    """Whatever in the message could be a kind: its values, and what its text has in brackets."""
+    values = message.get("values")
+    texts = [message.get("message"), message.get("template")]
+    said = [text for text in texts if isinstance(text, str)]
+    listed = list(values.values()) if isinstance(values, Mapping) else []
+    parts = [part for text in said for part in text.replace("]", "[").split("[")]
+    return frozenset(str(word).strip() for word in (*listed, *parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whom to ask. ``unknown_names`` were wanted by the client but are no registered nodes."""
+
+    nodes: tuple[NodeState, ...]
+    skipped: tuple[CoverageEntry, ...]
+    unknown_names: tuple[str, ...] = ()
+
+
+def choose(
+    nodes: Iterable[NodeState],
+    *,
+    kinds: frozenset[str],
+    refusals: RefusalMemory,
+    now: datetime,
+    wanted: frozenset[str] | None = None,
+    hops: Hops | None = None,
+) -> Choice:
+    """Decide for every registered node whether to ask it, in the order of their names.
+
+    ``wanted`` are the nodes that the client named, None for all: a named node is asked even about
+    kinds it refused before. ``kinds`` are those of the request.
+    """
+    registered = sorted(nodes, key=lambda node: node.name)
+    chosen: list[NodeState] = []
+    skipped: list[CoverageEntry] = []
+    for node in registered:
+        why = _why_not(node, wanted, hops or Hops()) or _refused_before(
+            node, kinds, refusals if wanted is None else None, now
+        )
+        if why is None:
+            chosen.append(node)
+        else:
+            skipped.append(CoverageEntry(node.name, Outcome.SKIPPED, why))
+    strange = (wanted or frozenset()) - {node.name for node in registered}
+    return Choice(tuple(chosen), tuple(skipped), tuple(sorted(strange)))
+
+
+def _why_not(node: NodeState, wanted: frozenset[str] | None, hops: Hops) -> Reason | None:
+    if wanted is not None and node.name not in wanted:
+        return reason(ReasonCode.NOT_WANTED)
+    if not node.profile.is_enabled:
+        return reason(ReasonCode.DISABLED)
+    if node.is_draining:
+        return reason(ReasonCode.DRAINING)
+    passed = {_slashless(identity) for identity in hops.path}
+    known_as = {_slashless(name) for name in (hops.own, node.identity, node.profile.url) if name}
+    if passed & known_as:
+        return reason(ReasonCode.PATH_LOOP)
+    if len(hops.path) >= hops.limit:
+        return reason(ReasonCode.HOP_LIMIT, hops=len(hops.path), limit=hops.limit)
+    return None
+
+
+def _refused_before(
+    node: NodeState, kinds: frozenset[str], refusals: RefusalMemory | None, now: datetime
+) -> Reason | None:
+    refusal = refusals.find(node.name, kinds, now) if refusals else None
+    if refusal is None:
+        return None
+    return reason(
+        ReasonCode.KIND_REFUSED_BEFORE,
+        kinds=", ".join(sorted(refusal.kinds)),
+        until=format_instant(refusal.until),
+    )
+
+
+def _slashless(identity: str) -> str:
+    return identity.rstrip("/")

@@ -1,0 +1,202 @@
+"""Ranking: the order of the offers under a policy, and what speaks for each.
+
+Utilities are absolute: an offer's score depends on the offer and the policy alone, never on which
+other offers came in or when. Everything is counted in integers, so the order is the same anywhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from operator import ge
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from gateway.domain.policies import Policy
+from gateway.domain.quantities import MICRO, SCALES, Candidate, Direction, Quantity, shown
+from gateway.domain.reasons import Reason, ReasonCode, reason
+from gateway.domain.worth import Basis, Worth, rules_of, score_of, worths_of
+
+BEST_CODES: Final[Mapping[Quantity, ReasonCode]] = {
+    Quantity.BEGIN: ReasonCode.STARTS_SOONEST,
+    Quantity.STAGING: ReasonCode.NEAREST_DATA,
+    Quantity.MONETARY: ReasonCode.CHEAPEST,
+    Quantity.CARBON: ReasonCode.LOWEST_CARBON,
+    Quantity.ENERGY: ReasonCode.LOWEST_ENERGY,
+    Quantity.PERFORMANCE: ReasonCode.FASTEST,
+    Quantity.CORES: ReasonCode.MOST_CORES,
+    Quantity.MEMORY: ReasonCode.MOST_MEMORY,
+    Quantity.TRACK_RECORD: ReasonCode.MOST_RELIABLE,
+}
+"""What is said of the offers that are best in a quantity."""
+
+TOP_REASONS: Final = 2
+"""How many of the quantities that count most are named for each offer."""
+
+_FRONTIER: Final = 64
+"""Undominated offers that the others are compared with: bounds the cost of a large set."""
+
+_Profile: TypeAlias = tuple[tuple[Basis, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An offer with its worths and its score in millionths."""
+
+    candidate: Candidate
+    worths: tuple[Worth, ...]
+    score: int
+
+    @property
+    def node(self) -> str:
+        """The name of the node that offers."""
+        return self.candidate.node
+
+    @property
+    def uuid(self) -> UUID:
+        """The offer's UUID."""
+        return self.candidate.uuid
+
+
+def _order(scored: Scored) -> tuple[int, bool, int, str, UUID]:
+    """Best score first, then the sooner start (an unknown one last), node name, UUID."""
+    start = scored.candidate.start_delay_ms
+    return (-scored.score, start is None, start or 0, scored.node, scored.uuid)
+
+
+class Ranking:
+    """Offers in the order of a policy, best first."""
+
+    def __init__(self, candidates: Iterable[Candidate], policy: Policy) -> None:
+        self.policy = policy
+        rules = rules_of(policy)
+        scored = []
+        for candidate in candidates:
+            worths = worths_of(candidate, rules)
+            scored.append(Scored(candidate, worths, score_of(worths)))
+        self.ordered = tuple(sorted(scored, key=_order))
+
+    def reasons_of(self, scored: Scored) -> tuple[Reason, ...]:
+        """What speaks for the offer and what qualifies it; the judging's notes come last."""
+        dominator = self._dominators.get(scored.uuid)
+        return (
+            *self._best_in(scored),
+            *_top(scored),
+            *_doubts(scored),
+            *([_dominated(dominator)] if dominator else []),
+            *scored.candidate.notes,
+        )
+
+    def dominator_of(self, scored: Scored) -> Scored | None:
+        """A better ranked offer that is as good in everything and better in something.
+
+        An offer with something unknown is compared only with those that lack the same. At most 64
+        undominated offers are looked at.
+        """
+        return self._dominators.get(scored.uuid)
+
+    @cached_property
+    def _best(self) -> Mapping[Quantity, int]:
+        """The best measured value of each quantity in which the offers differ."""
+        values: dict[Quantity, set[int]] = {}
+        for scored in self.ordered:
+            for worth in scored.worths:
+                if worth.basis is Basis.MEASURED:
+                    values.setdefault(worth.quantity, set()).add(worth.counted)
+        return {
+            quantity: min(found) if _is_less_better(quantity) else max(found)
+            for quantity, found in values.items()
+            if len(found) > 1
+        }
+
+    def _best_in(self, scored: Scored) -> list[Reason]:
+        return [
+            reason(BEST_CODES[worth.quantity], value=shown(worth.quantity, worth.counted))
+            for worth in scored.worths
+            if worth.basis is Basis.MEASURED and self._best.get(worth.quantity) == worth.counted
+        ]
+
+    @cached_property
+    def _dominators(self) -> Mapping[UUID, Scored]:
+        found: dict[UUID, Scored] = {}
+        frontier: list[tuple[Scored, _Profile]] = []
+        for scored in self.ordered:
+            profile = _profile(scored)
+            ahead = (one for one, theirs in frontier if _dominates(theirs, profile))
+            dominator = next(ahead, None)
+            if dominator is not None:
+                found[scored.uuid] = dominator
+            elif len(frontier) < _FRONTIER:
+                frontier.append((scored, profile))
+        return found
+
+
+def _is_less_better(quantity: Quantity) -> bool:
+    return SCALES[quantity].direction is Direction.LESS_IS_BETTER
+
+
+def _profile(scored: Scored) -> _Profile:
+    """How each value is known, and the values with more for better."""
+    return (
+        tuple(worth.basis for worth in scored.worths),
+        tuple(
+            -worth.counted if _is_less_better(worth.quantity) else worth.counted
+            for worth in scored.worths
+        ),
+    )
+
+
+def _dominates(one: _Profile, other: _Profile) -> bool:
+    (known, values), (other_known, others) = one, other
+    return known == other_known and values != others and all(map(ge, values, others))
+
+
+def _dominated(by: Scored) -> Reason:
+    return reason(ReasonCode.DOMINATED, offer=by.uuid, node=by.node)
+
+
+def _top(scored: Scored) -> list[Reason]:
+    """The quantities that add most to the score."""
+    weights = sum(worth.weight for worth in scored.worths)
+    counting = [worth for worth in scored.worths if worth.weight * worth.utility]
+    # sorted() is stable, so equal ones stay in the order of Quantity.
+    counting = sorted(counting, key=lambda worth: -worth.weight * worth.utility)
+    return [
+        reason(
+            ReasonCode.COUNTS_MOST,
+            quantity=worth.quantity.value,
+            value=shown(worth.quantity, worth.counted),
+            unit=SCALES[worth.quantity].unit,
+            utility=share_shown(worth.utility),
+            weight=worth.weight,
+            weights=weights,
+        )
+        for worth in counting[:TOP_REASONS]
+    ]
+
+
+def _doubts(scored: Scored) -> list[Reason]:
+    """What counts and is not known."""
+    return [
+        _doubt(worth)
+        for worth in scored.worths
+        if worth.weight and worth.basis is not Basis.MEASURED
+    ]
+
+
+def _doubt(worth: Worth) -> Reason:
+    quantity, unit = worth.quantity.value, SCALES[worth.quantity].unit
+    counted = shown(worth.quantity, worth.counted)
+    if worth.value is None:
+        return reason(ReasonCode.UNKNOWN_QUANTITY, quantity=quantity, prior=counted, unit=unit)
+    return reason(
+        ReasonCode.ONLY_A_BOUND,
+        quantity=quantity,
+        value=shown(worth.quantity, worth.value),
+        counted=counted,
+        unit=unit,
+    )
+
+
+def share_shown(micro: int) -> str:
+    """A utility or score as a decimal of three digits, rounded down."""
+    return f"{micro // MICRO}.{micro % MICRO // 1000:03}"

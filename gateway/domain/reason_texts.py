@@ -1,0 +1,179 @@
+"""Titles and texts of the reason codes. A text names the facts of the case as ``${name}``."""
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+Texts: TypeAlias = Mapping[str, tuple[str, str]]
+"""Title and text by code."""
+
+KEPT: Final[Texts] = {
+    "starts_soonest": ("Begins soonest", "It can begin in ${value} s; none is known to be sooner."),
+    "nearest_data": (
+        "Nearest data",
+        "Its data are there in ${value} s; none is known to be sooner.",
+    ),
+    "cheapest": ("Cheapest", "It costs at most ${value}; none is known to cost less."),
+    "lowest_carbon": ("Least carbon", "It emits at most ${value} g; none is known to emit less."),
+    "lowest_energy": ("Least energy", "It uses at most ${value} kWh; none is known to use less."),
+    "fastest": ("Fastest", "It computes at ${value} or more; none is known to be faster."),
+    "most_cores": ("Most cores", "It has ${value} cores beyond the minimum; none has more."),
+    "most_memory": ("Most memory", "It has ${value} GiB beyond the minimum; none has more."),
+    "most_reliable": ("Most reliable", "Its node kept its word in ${value} of 1; none did better."),
+    "counts_most": (
+        "Counts most",
+        "${quantity} ${value} ${unit} is worth ${utility} of 1, at weight ${weight} of ${weights}.",
+    ),
+}
+"""Speak for an offer in the ranking."""
+
+NOTED: Final[Texts] = {
+    "unknown_quantity": (
+        "Not known",
+        "${quantity} is not known and counts as ${prior} ${unit}.",
+    ),
+    "only_a_bound": (
+        "Only a bound known",
+        "Of ${quantity} only the bound ${value} ${unit} is known; it counts as ${counted} ${unit}.",
+    ),
+    "dominated": ("Dominated", "Offer ${offer} of ${node} is as good or better in everything."),
+    "may_exceed_cost_limit": (
+        "May cost more",
+        "${type} may reach ${offered}, more than the limit ${limit}.",
+    ),
+    "may_miss_metric_limit": (
+        "May miss a limit",
+        "${type} may be ${offered}, outside the limit ${limit}.",
+    ),
+    "cost_not_reported": (
+        "Cost not reported",
+        "The limit ${limit} on ${type} could not be checked: the offer does not report it.",
+    ),
+    "metric_not_reported": (
+        "Metric not reported",
+        "The limit ${limit} on ${type} could not be checked: the offer does not report it.",
+    ),
+    "limit_reported_by_nobody": (
+        "Limit not checked",
+        "The limit on ${type} could not be checked: no offer reports it.",
+    ),
+    "limit_not_understood": (
+        "Limit not understood",
+        "The limit ${type} was passed on to the nodes but could not be checked here.",
+    ),
+    "amount_unknown": ("Amount not known", "How much ${resource} is offered is not known."),
+    "duration_unknown": ("Duration not known", "The offer does not say how long it lasts."),
+    "start_unknown": ("Start not known", "The offer does not say when it starts."),
+    "expiry_unknown": ("Expiry not known", "The offer does not say how long it is held."),
+}
+"""Qualify an offer, or the whole set, without dropping anything."""
+
+DROPPED: Final[Texts] = {
+    "below_minimum_cores": ("Too few cores", "${offered} cores offered, ${limit} needed."),
+    "above_maximum_cores": ("Too many cores", "${offered} cores offered, at most ${limit} wanted."),
+    "below_minimum_memory": (
+        "Too little memory",
+        "${offered} GiB of memory offered, ${limit} needed.",
+    ),
+    "above_maximum_memory": (
+        "Too much memory",
+        "${offered} GiB of memory offered, at most ${limit} wanted.",
+    ),
+    "below_minimum_storage": (
+        "Too little storage",
+        "${offered} GiB of storage offered, ${limit} needed.",
+    ),
+    "above_maximum_storage": (
+        "Too much storage",
+        "${offered} GiB of storage offered, at most ${limit} wanted.",
+    ),
+    "too_short": ("Too short", "${offered} offered, ${limit} needed."),
+    "no_start": ("No start", "The request says when to start, the offer does not."),
+    "start_outside_window": (
+        "Start outside the window",
+        "It would start at ${start}, which is in none of the requested intervals.",
+    ),
+    "outside_daily_window": (
+        "Outside the daily window",
+        "It would run from ${start} to ${end}, which is not within the daily window.",
+    ),
+    "over_cost_limit": (
+        "Over the cost limit",
+        "${type} is at least ${offered}, more than the limit ${limit}.",
+    ),
+    "below_metric_limit": (
+        "Below the metric limit",
+        "${type} is at most ${offered}, less than the limit ${limit}.",
+    ),
+    "above_metric_limit": (
+        "Above the metric limit",
+        "${type} is at least ${offered}, more than the limit ${limit}.",
+    ),
+    "expired": ("Expired", "The offer expired at ${expires}."),
+    "expires_too_soon": (
+        "Expires too soon",
+        "The offer expires at ${expires}, too soon to be accepted.",
+    ),
+    "not_offered": ("Not an offer", "The session is in phase ${phase}, not OFFERED."),
+    "duplicate_offer": ("Duplicate", "The UUID ${uuid} belongs to another session already."),
+    "invalid_offer": ("Unreadable", "The offer cannot be passed on: ${detail}"),
+    "over_per_node": ("Over per_node", "${per_node} offers of ${node} are kept already."),
+    "over_limit": ("Over limit", "${limit} offers are kept already."),
+}
+"""An offer is not passed on."""
+
+SKIPPED: Final[Texts] = {
+    "not_wanted": ("Not wanted", "The client asked for other nodes only."),
+    "disabled": ("Disabled", "The node is switched off in the gateway's configuration."),
+    "draining": ("Draining", "The node takes no new requests."),
+    "kind_refused_before": (
+        "Kind refused before",
+        "The node did not know ${kinds} when last asked; it is asked again after ${until}.",
+    ),
+    "path_loop": ("Loop", "The request has passed this gateway or node already."),
+    "hop_limit": ("Too many hops", "The request has passed ${hops} gateways, ${limit} allowed."),
+}
+"""A node was not asked."""
+
+SILENT: Final[Texts] = {
+    "connection_refused": ("Connection refused", "The node refuses the connection."),
+    "name_unknown": ("Name unknown", "The node's host name cannot be resolved."),
+    "tls_failed": ("No secure connection", "The node's certificate or protocol is not trusted."),
+    "unreachable": ("Unreachable", "No connection can be made to the node."),
+    "node_busy": ("Busy", "Too many calls to the node were under way until the deadline."),
+    "connect_timeout": ("Connecting took too long", "No connection within the time allowed."),
+    "headers_timeout": ("No answer in time", "Connected, but no answer before the deadline."),
+    "body_timeout": ("Answer cut by time", "The answer was not whole before the deadline."),
+    "connection_lost": ("Connection lost", "The connection ended before the answer was whole."),
+    "error_status": ("Failed", "The node answered with HTTP status ${status}."),
+    "refused_credentials": ("Credentials refused", "The node refuses the credentials sent."),
+    "answer_too_large": ("Answer too large", "The answer is larger than this gateway reads."),
+    "invalid_answer": ("Unreadable answer", "The answer cannot be used: ${detail}"),
+    "not_waited_for": ("Not waited for", "What the client asked for was complete without it."),
+    "arrived_late": ("Late", "The answer came after the set was given out."),
+}
+"""A node was asked and gave no usable answer in time."""
+
+NO: Final[Texts] = {
+    "node_said_no": ("Said no", "The node cannot run this: ${detail}"),
+    "no_offers_given": ("No offers", "The node said yes and offered nothing."),
+    "no_usable_offer": ("No usable offer", "None of the node's ${offers} offers is readable."),
+}
+"""A node answered, and offers nothing."""
+
+SESSION: Final[Texts] = {
+    "session_unknown": ("Unknown to its node", "The node no longer knows this session."),
+    "accept_pending": ("Being accepted", "The offer is being accepted; its node still holds it."),
+    "node_still_active": (
+        "Still active",
+        "The session is ${phase}, but its node still shows ${reported}.",
+    ),
+    "node_went_back": (
+        "Went back",
+        "The node shows ${reported} after ${phase}; phases do not go back.",
+    ),
+    "node_ended_differently": (
+        "Ended otherwise",
+        "The session is ${phase}, its node says ${reported}.",
+    ),
+}
+"""A session is shown otherwise than its node shows it, or not as the client asked."""

@@ -1,0 +1,126 @@
+"""What an offer's quantities are worth: from measured, bounded or unknown values to utilities."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.domain.policies import Policy
+from gateway.domain.quantities import (
+    MICRO,
+    SCALES,
+    Amount,
+    Candidate,
+    Direction,
+    Placement,
+    Quantity,
+)
+
+
+class Basis(StrEnum):
+    """How a value is known."""
+
+    MEASURED = "measured"
+    BOUND = "bound"
+    """Only that it is no better than the value; what it counts as is worse."""
+    UNKNOWN = "unknown"
+    """Not at all; it counts as the policy's prior."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """One quantity of one offer under a policy.
+
+    ``value`` is what is known, ``counted`` what it counts as, both in parts of the unit.
+    ``utility`` is 0 to 1 in millionths. ``weight`` is the policy's.
+    """
+
+    quantity: Quantity
+    basis: Basis
+    value: int | None
+    counted: int
+    utility: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one quantity counts under a policy. Made once: looking it up for each offer is dear."""
+
+    quantity: Quantity
+    direction: Direction
+    reference: int
+    prior: int
+    weight: int
+
+
+def rules_of(policy: Policy) -> tuple[Rule, ...]:
+    """The policy's rules, one for each quantity, in their order."""
+    return tuple(
+        Rule(
+            quantity,
+            SCALES[quantity].direction,
+            policy.yardsticks[quantity].reference,
+            policy.yardsticks[quantity].prior,
+            policy.weight(quantity),
+        )
+        for quantity in Quantity
+    )
+
+
+def worths_of(candidate: Candidate, rules: tuple[Rule, ...]) -> tuple[Worth, ...]:
+    """Every quantity that applies, in their order; staging only where data play a part."""
+    begin, staging, *others = rules
+    return (
+        _begin(candidate, begin, staging),
+        *([_staging(candidate.placement, staging)] if candidate.placement else []),
+        *(_amount(candidate.amounts.get(rule.quantity), rule) for rule in others),
+    )
+
+
+def score_of(worths: tuple[Worth, ...]) -> int:
+    """The mean utility by weight, in millionths, rounded down."""
+    weights = sum(worth.weight for worth in worths)
+    return sum(worth.weight * worth.utility for worth in worths) // weights if weights else 0
+
+
+def _worth(rule: Rule, basis: Basis, value: int | None, counted: int) -> Worth:
+    utility = _utility(rule, counted)
+    return Worth(rule.quantity, basis, value, counted, utility, rule.weight)
+
+
+def _begin(candidate: Candidate, rule: Rule, staging_rule: Rule) -> Worth:
+    """The later of start and end of staging; staging of unknown length is added to the wait."""
+    placement = candidate.placement
+    staging = placement.staging_ms if placement else 0
+    start = candidate.start_delay_ms
+    slack = staging_rule.prior if staging is None else 0
+    if start is None:
+        return _worth(rule, Basis.UNKNOWN, None, max(rule.prior, staging or 0) + slack)
+    counted = max(start, staging or 0) + slack
+    if staging is None:
+        return _worth(rule, Basis.BOUND, start, counted)
+    return _worth(rule, Basis.MEASURED, counted, counted)
+
+
+def _staging(placement: Placement, rule: Rule) -> Worth:
+    staging = placement.staging_ms
+    if staging is None:
+        return _worth(rule, Basis.UNKNOWN, None, rule.prior)
+    return _worth(rule, Basis.MEASURED, staging, staging)
+
+
+def _amount(amount: Amount | None, rule: Rule) -> Worth:
+    """A mere bound counts as the prior, unless the bound alone is worse than that already."""
+    if amount is None:
+        return _worth(rule, Basis.UNKNOWN, None, rule.prior)
+    if not amount.is_bound:
+        return _worth(rule, Basis.MEASURED, amount.value, amount.value)
+    worse = max if rule.direction is Direction.LESS_IS_BETTER else min
+    return _worth(rule, Basis.BOUND, amount.value, worse(amount.value, rule.prior))
+
+
+def _utility(rule: Rule, value: int) -> int:
+    if rule.direction is Direction.LESS_IS_BETTER:
+        return MICRO * rule.reference // (rule.reference + value)
+    if rule.direction is Direction.MORE_IS_BETTER:
+        return MICRO * value // (rule.reference + value)
+    return min(value, MICRO)
