@@ -1,0 +1,197 @@
+"""Asking for offers, reading what was offered, and executing directly."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+from marshmallow import Schema, fields, validate
+
+from gateway.api.callers import caller_of, preferences_of
+from gateway.api.presenting import own_base_url, present_offerset, present_session
+from gateway.errors import MalformedHeaderError
+from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
+from gateway.httpkit.operations import (
+    docs,
+    headers_schema,
+    problem_responses,
+    querystring_schema,
+    request_schema,
+    response_schema,
+)
+from gateway.services.direct import DirectService, FailedDirect
+from gateway.services.offers import OfferQuestion, OffersService
+from gateway.wire.codecs.roots import ROOT_OFFERSET, ROOT_SESSION
+from gateway.wire.documents import Document
+from gateway.wire.headers import FEDERATION_BUDGET_MS, FEDERATION_PATH, IDEMPOTENCY_KEY
+from gateway.wire.schemas.request import ExecutionRequestSchema
+from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
+
+OFFERS = web.AppKey("offers", OffersService)
+"""Asks the nodes and remembers what they offered."""
+
+DIRECT = web.AppKey("direct", DirectService)
+"""Asks the nodes and accepts the best."""
+
+MAX_KEY_LENGTH: Final = 255
+"""Characters of an idempotency key; a UUID has 36."""
+
+_COUNT = validate.Range(min=1, max=1000)
+
+
+class OfferQuerySchema(Schema):
+    """What a client can ask for beyond the document."""
+
+    limit = fields.Integer(
+        validate=_COUNT, metadata={"description": "Offers to return at most; the default is 10."}
+    )
+    per_node = fields.Integer(
+        validate=_COUNT, metadata={"description": "Offers kept of each node; the default is 2."}
+    )
+    policy = fields.String(metadata={"description": "The ranking policy; the default is balanced."})
+    nodes = fields.List(
+        fields.String(), metadata={"description": "Ask these nodes only, separated by commas."}
+    )
+    min_offers = fields.Integer(
+        validate=_COUNT,
+        metadata={"description": "Answer as soon as so many good offers are there."},
+    )
+    require = fields.List(
+        fields.String(),
+        metadata={"description": "Nodes that must have answered, separated by commas."},
+    )
+
+
+class OfferHeadersSchema(Schema):
+    """Headers that requests for offers may carry."""
+
+    prefer = fields.String(
+        data_key="Prefer",
+        metadata={
+            "description": "RFC 7240: `wait=SECONDS`, `return=representation`, `handling=strict`."
+        },
+    )
+    idempotency_key = fields.String(
+        data_key=IDEMPOTENCY_KEY,
+        validate=validate.Length(max=MAX_KEY_LENGTH),
+        metadata={"description": "The same key, owner and body are answered alike."},
+    )
+
+
+@docs(
+    tags=["requests"],
+    summary="Ask every node for offers and get the best",
+    responses={
+        303: {"description": "See the offer set", "schema": OfferSetSchema()},
+        **problem_responses(409, 422, 503),
+    },
+)
+@querystring_schema(OfferQuerySchema())
+@headers_schema(OfferHeadersSchema())
+@request_schema(ExecutionRequestSchema())
+@response_schema(OfferSetSchema(), 200, description="With `Prefer: return=representation`")
+async def post_request(request: web.Request) -> web.Response:
+    """Ask for offers."""
+    question = await read_question(request)
+    reading = await request.app[OFFERS].ask(question, caller_of(request))
+    document = present_offerset(reading, own_base_url(request))
+    return created(request, document, ROOT_OFFERSET, f"/offersets/{reading.row.uuid}")
+
+
+@docs(tags=["requests"], summary="An offer set as it is now", responses=problem_responses(404))
+@response_schema(OfferSetSchema(), 200, description="The offer set")
+async def get_offerset(request: web.Request) -> web.Response:
+    """Read an offer set."""
+    reading = await request.app[OFFERS].read(read_uuid(request), caller_of(request))
+    return answer(request, present_offerset(reading, own_base_url(request)), root=ROOT_OFFERSET)
+
+
+@docs(
+    tags=["requests"],
+    summary="Execute at the best node without choosing",
+    responses={
+        303: {"description": "See the session", "schema": SessionSchema()},
+        400: {"description": "Nobody can execute it, and why", "schema": SessionSchema()},
+        **problem_responses(409, 422, 503),
+    },
+)
+@querystring_schema(OfferQuerySchema())
+@headers_schema(OfferHeadersSchema())
+@request_schema(ExecutionRequestSchema())
+@response_schema(SessionSchema(), 200, description="With `Prefer: return=representation`")
+async def post_direct(request: web.Request) -> web.Response:
+    """Ask for offers and accept the best."""
+    question = await read_question(request)
+    result = await request.app[DIRECT].execute(question, caller_of(request))
+    if isinstance(result, FailedDirect):
+        return answer(request, result.document, root=ROOT_SESSION, status=HTTPStatus.BAD_REQUEST)
+    document = present_session(result, own_base_url(request))
+    return created(request, document, ROOT_SESSION, f"/sessions/{result.row.uuid}")
+
+
+def add_request_routes(app: web.Application) -> None:
+    """Serve requests, offer sets and direct execution."""
+    app.router.add_post("/requests", post_request)
+    app.router.add_get("/offersets/{uuid}", get_offerset)
+    app.router.add_post("/direct", post_direct)
+
+
+def created(request: web.Request, document: Document, root: str, path: str) -> web.Response:
+    """303 to what was made, with it in the body; 200 for those who prefer that."""
+    headers: dict[str, str] = {hdrs.LOCATION: own_base_url(request) + path}
+    if key := request.headers.get(IDEMPOTENCY_KEY):
+        # Says to a gateway above that asking this one twice is safe.
+        headers[IDEMPOTENCY_KEY] = key
+    if preferences_of(request).representation:
+        headers["Preference-Applied"] = "return=representation"
+        return answer(request, document, root=root, headers=headers)
+    return answer(request, document, root=root, status=HTTPStatus.SEE_OTHER, headers=headers)
+
+
+async def read_question(request: web.Request) -> OfferQuestion:
+    """The document and everything that was asked besides it."""
+    document = await read_body(request)
+    query = read_query(request)
+    hops = _read_hops(request)
+    nodes = query.get("nodes")
+    return OfferQuestion(
+        document=document,
+        path=request.path,
+        limit=query.get("limit"),
+        per_node=query.get("per_node"),
+        policy=query.get("policy"),
+        nodes=frozenset(nodes) if nodes else None,
+        min_offers=query.get("min_offers"),
+        require=frozenset(query.get("require", ())),
+        wait_s=preferences_of(request).wait_s,
+        key=_read_key(request),
+        hops=hops.path,
+        budget_s=hops.budget_s,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hops:
+    path: tuple[str, ...]
+    budget_s: float | None
+
+
+def _read_hops(request: web.Request) -> _Hops:
+    """What gateways before this one say; who says nothing sensible is a client."""
+    listed = ",".join(request.headers.getall(FEDERATION_PATH, []))
+    path = tuple(name.strip() for name in listed.split(",") if name.strip())
+    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
+    if not text:
+        return _Hops(path, None)
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise MalformedHeaderError(FEDERATION_BUDGET_MS, "must be a whole number of milliseconds")
+    return _Hops(path, int(text) / 1000)
+
+
+def _read_key(request: web.Request) -> str | None:
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise MalformedHeaderError(IDEMPOTENCY_KEY, f"must be 1 to {MAX_KEY_LENGTH} characters")
+    return key

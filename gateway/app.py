@@ -1,0 +1,193 @@
+"""The composition root: the one place where the gateway's objects are built and wired."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from aiohttp import web
+
+from gateway.api.callers import PUBLIC_URL, READS
+from gateway.api.nodes import NODES, add_node_routes
+from gateway.api.requests import DIRECT, OFFERS, add_request_routes
+from gateway.api.sessions import ACCEPTANCE, CLOCK, SESSIONS, add_session_routes
+from gateway.clients.broker import BrokerClient
+from gateway.clients.transport import AiohttpTransport
+from gateway.clock import Clock, SystemClock
+from gateway.config import GatewaySettings
+from gateway.domain.candidates import RefusalMemory
+from gateway.domain.policies import policies_from_settings
+from gateway.errors import StoreUnavailableError
+from gateway.httpkit.application import add_documentation, new_app
+from gateway.httpkit.auth import Authenticator
+from gateway.httpkit.health import Lifecycle, ReadinessCheck
+from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.telemetry import HttpMetrics
+from gateway.services.acceptance import AcceptanceService
+from gateway.services.background import BackgroundService, Duty
+from gateway.services.direct import DirectService
+from gateway.services.fanout import FanoutService
+from gateway.services.fanout_metrics import FanoutMetrics
+from gateway.services.housekeeping import Housekeeping
+from gateway.services.idempotency import IdempotencyService
+from gateway.services.node_calls import NodeCalls
+from gateway.services.offer_book import OfferBook
+from gateway.services.offers import OffersService
+from gateway.services.outbox import Outbox
+from gateway.services.registry import NodeRegistry
+from gateway.services.sessions import SessionService
+from gateway.services.transitions import Stores, Transitions
+from gateway.stores.commands import CommandStore
+from gateway.stores.database import Database, path_of
+from gateway.stores.events import EventStore
+from gateway.stores.idempotency import IdempotencyStore
+from gateway.stores.identities import SqlIdentityStore
+from gateway.stores.offersets import OfferSetStore
+from gateway.stores.sessions import SessionStore
+
+METRICS_PREFIX: Final = "execbroker_"
+"""What the names of all metrics of this service begin with."""
+
+DISTRIBUTION: Final = "execbroker-gateway"
+"""The name under which this program is installed."""
+
+
+def build_app(
+    settings: GatewaySettings,
+    data_dir: Path,
+    clock: Clock | None = None,
+    passwords: Passwords | None = None,
+) -> web.Application:
+    """The gateway, ready to be served; it opens its database and connections when it starts."""
+    clock = clock or SystemClock()
+    database = Database(path_of(settings.database, data_dir))
+    authenticator = Authenticator(
+        SqlIdentityStore(database, clock), settings.admin, settings.authentication, passwords
+    )
+    metrics = HttpMetrics(METRICS_PREFIX, version(DISTRIBUTION))
+    app = new_app(
+        authenticator=authenticator,
+        metrics=metrics,
+        lifecycle=Lifecycle({"database": _database_check(database)}),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    app[READS] = settings.authentication.reads
+    if settings.public_url is not None:
+        app[PUBLIC_URL] = settings.public_url
+    app[CLOCK] = clock
+    _add_services(app, settings, database, clock, metrics)
+    add_request_routes(app)
+    add_session_routes(app)
+    add_node_routes(app)
+    add_documentation(
+        app,
+        authenticator=authenticator,
+        title="ExecutionBroker federation gateway",
+        version=version(DISTRIBUTION),
+        description="One URL in front of many ExecutionBroker services.",
+        public_url=settings.public_url,
+    )
+    return app
+
+
+def _add_services(
+    app: web.Application,
+    settings: GatewaySettings,
+    database: Database,
+    clock: Clock,
+    metrics: HttpMetrics,
+) -> None:
+    transport = AiohttpTransport()
+    registry = NodeRegistry(clock.now)
+    for node in settings.nodes:
+        registry.add(
+            BrokerClient(node.to_profile(), transport, connect_s=settings.federation.connect_s)
+        )
+    stores = Stores(SessionStore(), CommandStore(), EventStore())
+    offersets, keys = OfferSetStore(), IdempotencyStore()
+    outbox_wake = asyncio.Event()
+    transitions = Transitions(stores, clock, settings.commands, outbox_wake)
+    node_calls = NodeCalls(registry)
+    sessions = SessionService(database, stores, transitions, node_calls, clock, settings.sessions)
+    acceptance = AcceptanceService(
+        database=database,
+        stores=stores,
+        transitions=transitions,
+        nodes=node_calls,
+        clock=clock,
+        settings=settings.sessions,
+        command_settings=settings.commands,
+    )
+    idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
+    fanout = FanoutService(registry, FanoutMetrics(metrics.registry))
+    offers = OffersService(
+        registry=registry,
+        fanout=fanout,
+        book=OfferBook(database, stores, offersets, transitions, clock),
+        idempotency=idempotency,
+        node_calls=node_calls,
+        refusals=RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s)),
+        policies=policies_from_settings(settings.policies),
+        clock=clock,
+        settings=settings.federation,
+        mint=uuid4,
+    )
+    housekeeping = Housekeeping(
+        database=database,
+        stores=stores,
+        offersets=offersets,
+        keys=keys,
+        transitions=transitions,
+        sessions=sessions,
+        clock=clock,
+        settings=settings.sessions,
+    )
+    outbox = Outbox(database, stores.commands, acceptance, clock, settings.commands)
+    background = BackgroundService(
+        (
+            Duty("outbox", outbox.run_due, outbox_wake),
+            Duty("expire_offers", housekeeping.expire_offers, asyncio.Event()),
+            Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
+            Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
+        )
+    )
+    app[NODES] = registry
+    app[SESSIONS] = sessions
+    app[ACCEPTANCE] = acceptance
+    app[OFFERS] = offers
+    app[DIRECT] = DirectService(
+        offers=offers,
+        acceptance=acceptance,
+        sessions=sessions,
+        idempotency=idempotency,
+        clock=clock,
+        settings=settings.sessions,
+        mint=uuid4,
+    )
+
+    async def lifetime(_app: web.Application) -> AsyncIterator[None]:
+        # In this order they come up, and in the reverse they go down: late answers need the
+        # database, and commands the connections.
+        await database.open()
+        async with transport:
+            await background.start()
+            yield
+            await fanout.aclose()
+            await background.stop()
+        await database.close()
+
+    app.cleanup_ctx.append(lifetime)
+
+
+def _database_check(database: Database) -> ReadinessCheck:
+    async def check() -> bool:
+        try:
+            await database.check()
+        except StoreUnavailableError:
+            return False
+        return True
+
+    return check

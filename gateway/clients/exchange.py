@@ -1,0 +1,181 @@
+"""One exchange with a node: what is sent, how far it got, and every way it can fail.
+
+Knows no HTTP library. A transport makes exchanges, the broker client gives them a meaning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.domain.coverage import Outcome
+from gateway.domain.reasons import Reason, ReasonCode, reason
+from gateway.wire.documents import Document
+
+
+class Stage(StrEnum):
+    """How far an exchange got. From HEADERS on the node may have acted on it."""
+
+    QUEUED = "queued"
+    CONNECT = "connect"
+    HEADERS = "headers"
+    BODY = "body"
+
+
+TIMEOUT_REASONS: Mapping[Stage, ReasonCode] = {
+    Stage.QUEUED: ReasonCode.NODE_BUSY,
+    Stage.CONNECT: ReasonCode.CONNECT_TIMEOUT,
+    Stage.HEADERS: ReasonCode.HEADERS_TIMEOUT,
+    Stage.BODY: ReasonCode.BODY_TIMEOUT,
+}
+"""Why there was no answer in time, by the stage at which the time ran out."""
+
+
+class Progress:
+    """How far one exchange is, for whoever stops waiting for it. Written by the transport alone.
+
+    ``may_have_acted``: the node may have read the request, and hold something because of it.
+    ``is_fresh``: the connection was opened for this exchange.
+    """
+
+    __slots__ = ("is_fresh", "may_have_acted", "stage")
+
+    def __init__(self) -> None:
+        self.stage = Stage.QUEUED
+        self.is_fresh = False
+        self.may_have_acted = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """``until`` is the event loop time at which the whole exchange ends, ``connect_s`` seconds."""
+
+    until: float
+    connect_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, whole. Names in ``headers`` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class NodeError(Exception):
+    """A node gave no usable answer. The message may be shown to clients."""
+
+    outcome: Outcome
+    reason: Reason
+
+
+class NodeUnreachableError(NodeError):
+    """No connection: refused, name unknown, no route, or its certificate is not trusted."""
+
+    outcome = Outcome.REFUSED
+
+    def __init__(self, code: ReasonCode) -> None:
+        self.reason = reason(code)
+        super().__init__(self.reason.text())
+
+
+class NodeTimeoutError(NodeError):
+    """The time was over before the answer was whole."""
+
+    outcome = Outcome.TIMEOUT
+
+    def __init__(self, stage: Stage) -> None:
+        self.reason = reason(TIMEOUT_REASONS[stage])
+        super().__init__(self.reason.text())
+        self.stage = stage
+
+
+class NodeLostError(NodeError):
+    """The connection ended before the answer was whole.
+
+    ``is_stale``: an idle connection kept from before, gone as soon as it was used again; the node
+    closed it without reading the request.
+    """
+
+    outcome = Outcome.ERROR
+    reason = reason(ReasonCode.CONNECTION_LOST)
+
+    def __init__(self, stage: Stage, *, is_stale: bool = False) -> None:
+        super().__init__(f"connection lost: stage {stage.value}")
+        self.stage = stage
+        self.is_stale = is_stale
+
+
+class NodeTooLargeError(NodeError):
+    """The answer is larger than this gateway reads."""
+
+    outcome = Outcome.INVALID
+    reason = reason(ReasonCode.ANSWER_TOO_LARGE)
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"answer larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class NodeGarbageError(NodeError):
+    """The answer is not HTTP, not JSON, or not the document that was asked for."""
+
+    outcome = Outcome.INVALID
+
+    def __init__(self, detail: str) -> None:
+        self.reason = reason(ReasonCode.INVALID_ANSWER, detail=detail)
+        super().__init__(self.reason.text())
+
+
+class NodeStatusError(NodeError):
+    """The node answered with a failure. ``problem`` is its RFC 9457 body, if that is what came.
+
+    ``has_acted``: the failure came only after the node had said that it did what was asked.
+    """
+
+    outcome = Outcome.ERROR
+
+    def __init__(
+        self, status: int, problem: Document | None = None, *, has_acted: bool = False
+    ) -> None:
+        self.reason = (
+            reason(ReasonCode.REFUSED_CREDENTIALS)
+            if status in {401, 403}
+            else reason(ReasonCode.ERROR_STATUS, status=status)
+        )
+        super().__init__(self.reason.text())
+        self.status = status
+        self.problem = problem
+        self.has_acted = has_acted
+
+
+class NodeSessionUnknownError(NodeError):
+    """The node does not know the session: it forgot, or never had it."""
+
+    outcome = Outcome.ERROR
+    reason = reason(ReasonCode.SESSION_UNKNOWN)
+
+
+class NodeTransport(Protocol):
+    """Carries exchanges to nodes. Safe for many at once."""
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        timeouts: Timeouts,
+        progress: Progress | None = None,
+    ) -> Reply:
+        """Send one request and read its whole answer, whatever its status; follows no redirect.
+
+        A stale connection is replaced once.
+
+        Raises
+        ------
+        NodeUnreachableError, NodeTimeoutError, NodeLostError, NodeTooLargeError, NodeGarbageError
+            There is no whole answer.
+        """

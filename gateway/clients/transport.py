@@ -1,0 +1,224 @@
+"""The transport over aiohttp: one session for all nodes."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+
+from gateway.clients.exchange import (
+    NodeGarbageError,
+    NodeLostError,
+    NodeTimeoutError,
+    NodeTooLargeError,
+    NodeUnreachableError,
+    Progress,
+    Reply,
+    Stage,
+    Timeouts,
+)
+from gateway.domain.reasons import ReasonCode
+
+MAX_REPLY_BYTES: Final = 4 << 20
+"""Some 280 offers of 14 KB; a node that says more is not believed."""
+
+KEEPALIVE_S: Final = 15.0
+"""Idle connections are closed before common servers do it (Tomcat 20 s, nginx 75 s)."""
+
+STALE_WITHIN_S: Final = 0.5
+"""A reused connection that ends this soon was dead before; one that ends later was at work."""
+
+_NO_CEILING: Final = 1e9
+"""aiohttp rounds timeouts above its threshold up to whole seconds; a deadline is exact."""
+
+_IDENTITY_CODINGS: Final = frozenset({"", "identity"})
+
+_progress: ContextVar[Progress] = ContextVar("node_exchange_progress")
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Limits of the transport. ``connections_per_node`` of 0 is no limit here.
+
+    ``dns_cache_s`` is how long a resolved name is believed.
+    """
+
+    max_reply_bytes: int = MAX_REPLY_BYTES
+    connections_per_node: int = 0
+    keepalive_s: float = KEEPALIVE_S
+    dns_cache_s: int = 60
+    user_agent: str = "execbroker-gateway"
+
+
+class _StagedConnector(aiohttp.TCPConnector):
+    """Tells the exchange at work when it has its connection, and whether that was opened for it."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.connector.Connection:
+        progress = _progress.get()
+        progress.is_fresh = False
+        connection = await super().connect(req, traces, timeout)
+        progress.stage = Stage.HEADERS
+        progress.may_have_acted = True
+        return connection
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.client_proto.ResponseHandler:
+        _progress.get().is_fresh = True
+        return await super()._create_connection(req, traces, timeout)
+
+
+class AiohttpTransport:
+    """Carries exchanges over one tuned ``aiohttp.ClientSession``.
+
+    Use as an asynchronous context manager, which opens and closes the session.
+    """
+
+    def __init__(self, settings: TransportSettings | None = None) -> None:
+        self._settings = settings or TransportSettings()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = _StagedConnector(
+            limit=0,
+            limit_per_host=self._settings.connections_per_node,
+            keepalive_timeout=self._settings.keepalive_s,
+            ttl_dns_cache=self._settings.dns_cache_s,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity"},
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        timeouts: Timeouts,
+        progress: Progress | None = None,
+    ) -> Reply:
+        """Send one request and read its whole answer, whatever its status; follows no redirect.
+
+        A stale connection is replaced once.
+
+        Raises
+        ------
+        NodeUnreachableError, NodeTimeoutError, NodeLostError, NodeTooLargeError, NodeGarbageError
+            There is no whole answer.
+        """
+        progress = progress or Progress()
+        token = _progress.set(progress)
+        try:
+            try:
+                return await self._exchange(method, url, headers, body, timeouts, progress)
+            except NodeLostError as error:
+                if not error.is_stale:
+                    raise
+            progress.may_have_acted = False
+            return await self._exchange(method, url, headers, body, timeouts, progress)
+        finally:
+            _progress.reset(token)
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeouts: Timeouts,
+        progress: Progress,
+    ) -> Reply:
+        if self._session is None:
+            message = "the transport is not open"
+            raise RuntimeError(message)
+        loop = asyncio.get_running_loop()
+        progress.stage = Stage.CONNECT
+        began = loop.time()
+        left_s = timeouts.until - began
+        if left_s <= 0:
+            raise NodeTimeoutError(Stage.QUEUED)
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=left_s,
+                    connect=min(timeouts.connect_s, left_s),
+                    ceil_threshold=_NO_CEILING,
+                ),
+            ) as response:
+                progress.stage = Stage.BODY
+                return Reply(response.status, response.headers, await self._read(response))
+        except TimeoutError as error:
+            raise NodeTimeoutError(progress.stage) from error
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(error) from error
+        except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
+            detail = "the answer is not HTTP"
+            raise NodeGarbageError(detail) from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            is_stale = (
+                progress.stage is Stage.HEADERS
+                and not progress.is_fresh
+                and loop.time() - began < STALE_WITHIN_S
+            )
+            raise NodeLostError(progress.stage, is_stale=is_stale) from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        limit = self._settings.max_reply_bytes
+        if response.headers.get("Content-Encoding", "").lower() not in _IDENTITY_CODINGS:
+            detail = "the answer is in a content coding that was not asked for"
+            raise NodeGarbageError(detail)
+        length = response.content_length
+        if length is not None:
+            if length > limit:
+                raise NodeTooLargeError(limit)
+            return await response.read()
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise NodeTooLargeError(limit)
+        return bytes(body)
+
+
+def _unreachable(error: aiohttp.ClientConnectorError) -> NodeUnreachableError:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return NodeUnreachableError(ReasonCode.NAME_UNKNOWN)
+    if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.os_error, ssl.SSLError):
+        return NodeUnreachableError(ReasonCode.TLS_FAILED)
+    if isinstance(error.os_error, ConnectionRefusedError):
+        return NodeUnreachableError(ReasonCode.CONNECTION_REFUSED)
+    return NodeUnreachableError(ReasonCode.UNREACHABLE)

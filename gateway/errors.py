@@ -1,0 +1,209 @@
+"""What the gateway refuses, one class a cause. Each becomes a problem body at the edge."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.wire.problem import ProblemError
+from gateway.wire.times import format_instant
+
+
+class UnknownOfferSetError(ProblemError):
+    """No offer set of that UUID, or not for this caller."""
+
+    slug = "unknown-offerset"
+    title = "Offer set not found"
+    status = 404
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(f"There is no offer set {uuid} here, or you may not read it.")
+
+
+class UnknownSessionError(ProblemError):
+    """No session of that UUID, or not for this caller."""
+
+    slug = "unknown-session"
+    title = "Session not found"
+    status = 404
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(f"There is no session {uuid} here, or you may not read it.")
+
+
+class UnknownComponentError(ProblemError):
+    """No component of that UUID, or not for this caller."""
+
+    slug = "unknown-component"
+    title = "Component not found"
+    status = 404
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(f"There is no component {uuid} here, or you may not read it.")
+
+
+class NotOwnerError(ProblemError):
+    """Somebody else's session."""
+
+    slug = "not-owner"
+    title = "Not yours to change"
+    status = 403
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(f"Session {uuid} belongs to somebody else.")
+
+
+class UnknownNodeError(ProblemError):
+    """The request names nodes that are not registered."""
+
+    slug = "unknown-node"
+    title = "Unknown node"
+    status = 400
+
+    def __init__(self, unknown: Sequence[str], registered: Sequence[str]) -> None:
+        super().__init__(
+            f"Not registered here: {', '.join(unknown)}. Registered: {', '.join(registered)}."
+        )
+
+
+class UnknownPolicyError(ProblemError):
+    """The request names a ranking policy that does not exist."""
+
+    slug = "unknown-policy"
+    title = "Unknown ranking policy"
+    status = 400
+
+    def __init__(self, policy: str, known: Sequence[str]) -> None:
+        super().__init__(f"There is no policy {policy!r}; choose one of {', '.join(known)}.")
+
+
+class MalformedHeaderError(ProblemError):
+    """A request header that cannot be understood."""
+
+    slug = "malformed-header"
+    title = "Header not understood"
+    status = 400
+
+    def __init__(self, header: str, why: str) -> None:
+        super().__init__(f"The header {header} {why}.")
+
+
+class NoNodeAnsweredError(ProblemError):
+    """Not one node could be reached in time; a NO would be a lie."""
+
+    slug = "no-node-answered"
+    title = "No node answered"
+    status = 503
+
+    def __init__(self, coverage: Sequence[dict[str, Any]], retry_after_s: int) -> None:
+        super().__init__(
+            f"None of the {len(coverage)} nodes answered in time; nothing is known. Try again.",
+            headers={"Retry-After": str(retry_after_s)},
+            extensions={"coverage": list(coverage)},
+        )
+
+
+class RequiredNodeSilentError(ProblemError):
+    """A node that the client requires did not answer in time."""
+
+    slug = "required-node-silent"
+    title = "A required node did not answer"
+    status = 503
+
+    def __init__(
+        self, silent: Sequence[str], coverage: Sequence[dict[str, Any]], retry_after_s: int
+    ) -> None:
+        super().__init__(
+            f"You require an answer of {', '.join(silent)}, and none came in time. "
+            "The offers of the others were let go. Try again, wait longer, or require less.",
+            headers={"Retry-After": str(retry_after_s)},
+            extensions={"coverage": list(coverage)},
+        )
+
+
+class KeyReusedError(ProblemError):
+    """An idempotency key came back with another request."""
+
+    slug = "idempotency-key-reused"
+    title = "Idempotency-Key belongs to another request"
+    status = 422
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used with another body; choose a new key.")
+
+
+class UpdateRefusedError(ProblemError):
+    """An update that cannot be made now. Lenient callers get the unchanged session and a message.
+
+    ``code`` is the URN of the message; ``alternatives`` are the next best live offers.
+    """
+
+    slug = "update-refused"
+    title = "Update refused"
+    status = 409
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str = "urn:update-refused",
+        alternatives: Sequence[UUID] = (),
+    ) -> None:
+        extensions = {"alternatives": [str(u) for u in alternatives]} if alternatives else {}
+        super().__init__(detail, extensions=extensions)
+        self.code = code
+        self.alternatives = tuple(alternatives)
+
+
+class NodeRefusedAcceptError(UpdateRefusedError):
+    """The node did not accept its own offer."""
+
+    slug = "node-refused"
+    title = "The node withdrew its offer"
+
+    def __init__(self, node: str, why: str, alternatives: Sequence[UUID]) -> None:
+        rest = (
+            f" Still on offer: {', '.join(str(u) for u in alternatives)}."
+            if alternatives
+            else " Nothing else of this offer set is still on offer: ask again."
+        )
+        super().__init__(
+            f"Node {node} did not accept: {why}.{rest}",
+            code="urn:node-refused",
+            alternatives=alternatives,
+        )
+
+
+class AcceptPendingError(UpdateRefusedError):
+    """The node has not confirmed the acceptance; it is asked until it does, or the offer ends.
+
+    ``may_have_acted`` is false where the acceptance cannot have reached it so far.
+    """
+
+    slug = "accept-pending"
+    title = "Acceptance pending"
+    status = 503
+
+    def __init__(self, node: str, until: datetime | None, *, may_have_acted: bool = True) -> None:
+        end = f" until {format_instant(until)}" if until else ""
+        super().__init__(
+            f"Node {node} has not confirmed the acceptance yet; it is asked again{end}. "
+            "Read the session to see what became of it.",
+            code="urn:accept-pending",
+        )
+        self.headers["Retry-After"] = "1"
+        self.may_have_acted = may_have_acted
+
+
+class StoreUnavailableError(ProblemError):
+    """The database cannot be used at the moment; nothing was changed."""
+
+    slug = "store-unavailable"
+    title = "Database unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway's database does not answer; nothing was changed. Try again shortly.",
+            headers={"Retry-After": "2"},
+        )

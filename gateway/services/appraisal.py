@@ -1,0 +1,199 @@
+"""What the answers to one request are worth: which offers can be kept, in which order, and why."""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from gateway.clients.broker import ReceivedOffer
+from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.domain.judging import judge, unchecked_limits
+from gateway.domain.node import NodeProfile
+from gateway.domain.policies import Policy
+from gateway.domain.quantities import Candidate, measure
+from gateway.domain.reasons import Reason, ReasonCode, reason
+from gateway.domain.record import RankingRecord, Rejected
+from gateway.services.fanout import NodeAnswer
+from gateway.wire.documents import Document
+from gateway.wire.times import TimeSyntaxError
+from gateway.wire.views import RequestView, SessionView, view_of_request
+
+MAX_NODE_MESSAGES: Final = 10
+"""Messages of one node's NO that are passed on; a node that says more is not clearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An offer that a node holds, whatever becomes of it here."""
+
+    node: str
+    uuid: UUID
+    offer: ReceivedOffer | None = None
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the node lets go by itself, if it said."""
+        return self.offer.view.expires if self.offer else None
+
+    @property
+    def component_uuids(self) -> tuple[UUID, ...]:
+        """The components that came with it."""
+        return self.offer.view.component_uuids if self.offer else ()
+
+
+def read_request(document: Document) -> RequestView:
+    """What a request needs.
+
+    Times that pass the schema but mean nothing definite, such as ``P1Y``, are left to the nodes:
+    they answer NO and say why.
+    """
+    try:
+        return view_of_request(document)
+    except TimeSyntaxError:
+        return view_of_request({k: v for k, v in document.items() if k != "schedule"})
+
+
+class Appraisal:
+    """Takes in answers one by one; the same answers in the same order give the same result."""
+
+    def __init__(
+        self, view: RequestView, now: datetime, policy: Policy, per_node: int, limit: int
+    ) -> None:
+        self._view = view
+        self._now = now
+        self._policy = policy
+        self._per_node = per_node
+        self._limit = limit
+        self._candidates: list[Candidate] = []
+        self._rejected: list[Rejected] = []
+        self._usable: dict[str, int] = {}
+        self._views: list[SessionView] = []
+        self._node_messages: list[Document] = []
+        self.holds: dict[UUID, Hold] = {}
+        """Every hold that can be named, kept or not."""
+
+    @property
+    def now(self) -> datetime:
+        """When the request came in."""
+        return self._now
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The offers that keep to the request."""
+        return tuple(self._candidates)
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The offers that do not, or that cannot be passed on."""
+        return tuple(self._rejected)
+
+    def add(
+        self,
+        answer: NodeAnswer,
+        profile: NodeProfile,
+        known: AbstractSet[UUID],
+        *,
+        seen: datetime | None = None,
+    ) -> None:
+        """Take in one node's answer; ``known`` are UUIDs that belong to somebody else already.
+
+        ``seen`` is when the answer came, where that is long after the request.
+        """
+        self._usable[answer.node] = 0
+        if answer.reply is None:
+            return
+        for offer in answer.offers:
+            self._add_offer(offer, profile, known, seen or self._now)
+        for dropped in answer.reply.dropped:
+            self._reject(answer.node, dropped.uuid, dropped.reason)
+            if dropped.uuid is not None and dropped.uuid not in known:
+                self.holds.setdefault(dropped.uuid, Hold(answer.node, dropped.uuid))
+        if answer.outcome is Outcome.NO:
+            self._take_messages(answer.node, answer.reply.messages)
+
+    def coverage_of(self, answer: NodeAnswer) -> CoverageEntry:
+        """The line about a node, with the offers that can be used."""
+        entry = answer.to_coverage()
+        usable = self._usable.get(answer.node, 0)
+        why = entry.reason
+        if entry.offers and not usable and why is None:
+            why = reason(ReasonCode.NO_USABLE_OFFER, offers=entry.offers)
+        return CoverageEntry(entry.node, entry.outcome, why, entry.took_ms, usable)
+
+    def record(self) -> RankingRecord:
+        """What the ranking depends on."""
+        return RankingRecord(
+            now=self._now,
+            policy=self._policy,
+            per_node=self._per_node,
+            limit=self._limit,
+            candidates=self.candidates,
+            rejected=self.rejected,
+        )
+
+    def messages(self, coverage: Iterable[CoverageEntry]) -> list[Document]:
+        """What clients are told that cannot see the coverage."""
+        return [
+            *node_messages(coverage, self._now),
+            *self._node_messages,
+            *(why.to_message(self._now) for why in unchecked_limits(self._view, self._views)),
+        ]
+
+    def _add_offer(
+        self, offer: ReceivedOffer, profile: NodeProfile, known: AbstractSet[UUID], seen: datetime
+    ) -> None:
+        uuid = offer.view.uuid
+        if uuid in known or uuid in self.holds:
+            self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
+            return
+        self.holds[uuid] = Hold(profile.name, uuid, offer)
+        if not known.isdisjoint(offer.view.component_uuids):
+            self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
+            return
+        judgement = judge(offer.view, self._view, seen, reports_memory=profile.reports_memory)
+        if not judgement.is_kept:
+            self._reject(profile.name, uuid, *judgement.drops)
+            return
+        self._usable[profile.name] += 1
+        self._views.append(offer.view)
+        self._candidates.append(
+            measure(
+                offer.view,
+                self._view,
+                self._now,
+                node=profile.name,
+                reports_memory=profile.reports_memory,
+                notes=judgement.notes,
+            )
+        )
+
+    def _reject(self, node: str, uuid: UUID | None, *reasons: Reason) -> None:
+        self._rejected.append(Rejected(node, uuid, reasons))
+
+    def _take_messages(self, node: str, messages: Iterable[Document]) -> None:
+        """A node's own words for its NO, with its name."""
+        for count, said in enumerate(messages):
+            if count == MAX_NODE_MESSAGES:
+                break
+            self._node_messages.append(said | {"values": {**said.get("values", {}), "node": node}})
+
+
+def node_messages(coverage: Iterable[CoverageEntry], now: datetime) -> list[Document]:
+    """One message for every node that gave no offers, with why."""
+    return [
+        entry.reason.to_message(now, node=entry.node, outcome=entry.outcome.value)
+        for entry in coverage
+        if entry.reason is not None
+    ]
+
+
+def messages_without(node: str, messages: Iterable[Document]) -> list[Document]:
+    """The messages that are not about this node."""
+    return [said for said in messages if _node_of(said) != node]
+
+
+def _node_of(said: Mapping[str, object]) -> object:
+    values = said.get("values")
+    return values.get("node") if isinstance(values, Mapping) else None

@@ -1,0 +1,59 @@
+"""Calls to the one node that holds a session: within its limit, with the right credentials."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from gateway.clients.broker import BrokerClient
+from gateway.services.caller import Caller
+from gateway.services.registry import NodeRegistry
+
+MAX_REMEMBERED: Final = 10_000
+"""Owners whose header is remembered; the one not seen for longest is forgotten first."""
+
+
+class NodeCalls:
+    """Finds the node of a session and keeps to the node's limits.
+
+    Remembers, in memory only, the ``Authorization`` that each owner sent last: nodes with
+    pass-through credentials let nobody else change the owner's sessions, and commands come after
+    the owner left.
+    """
+
+    def __init__(self, registry: NodeRegistry) -> None:
+        self._registry = registry
+        self._authorizations: OrderedDict[str, str] = OrderedDict()
+
+    def client(self, node: str) -> BrokerClient | None:
+        """How to speak to a node; None when it is not registered (any more)."""
+        return self._registry.get(node).client if node in self._registry else None
+
+    @asynccontextmanager
+    async def talking_to(self, node: str, deadline: float) -> AsyncIterator[None]:
+        """Hold one of the node's places for a call.
+
+        Raises
+        ------
+        NodeTimeoutError
+            None became free before ``deadline``.
+        """
+        registered = self._registry.get(node)
+        await registered.acquire(deadline)
+        try:
+            yield
+        finally:
+            registered.release()
+
+    def remember(self, caller: Caller) -> None:
+        """Keep the caller's header for what is done in their name later."""
+        if caller.owner is None or caller.authorization is None:
+            return
+        self._authorizations[caller.owner] = caller.authorization
+        self._authorizations.move_to_end(caller.owner)
+        if len(self._authorizations) > MAX_REMEMBERED:
+            self._authorizations.popitem(last=False)
+
+    def remembered_authorization(self, owner: str | None) -> str | None:
+        """The header the owner sent last, if this process has seen one."""
+        return None if owner is None else self._authorizations.get(owner)

@@ -1,0 +1,86 @@
+"""Delivering commands: what nodes have to be told, until they know it or it no longer matters."""
+
+import asyncio
+import random
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.services.acceptance import AcceptanceService, Undelivered
+from gateway.settings import CommandSettings
+from gateway.stores.commands import Command, CommandStore
+from gateway.stores.database import Database
+
+IDLE_S: Final = 30.0
+"""How long to sleep with nothing due; a new command wakes the outbox at once."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Outbox:
+    """Claims due commands and has them delivered, a bounded number at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        commands: CommandStore,
+        acceptance: AcceptanceService,
+        clock: Clock,
+        settings: CommandSettings,
+    ) -> None:
+        self._database = database
+        self._commands = commands
+        self._acceptance = acceptance
+        self._clock = clock
+        self._settings = settings
+
+    async def run_due(self) -> float:
+        """Deliver what is due; the seconds until something else will be."""
+        while True:
+            now = self._clock.now()
+            async with self._database.transaction() as tx:
+                claimed = await self._commands.claim(
+                    tx,
+                    now=now,
+                    lease_until=now + timedelta(seconds=self._settings.lease_s),
+                    limit=self._settings.at_once,
+                )
+            if not claimed:
+                break
+            async with asyncio.TaskGroup() as group:
+                for command in claimed:
+                    group.create_task(self._deliver(command))
+        async with self._database.reading() as reader:
+            due = await self._commands.next_due(reader)
+        if due is None:
+            return IDLE_S
+        return min(max((due - self._clock.now()).total_seconds(), 0.0), IDLE_S)
+
+    async def _deliver(self, command: Command) -> None:
+        result = await self._acceptance.deliver(command)
+        log = _log.bind(
+            session=str(command.session),
+            node=command.node,
+            phase=command.phase.value,
+            attempts=command.attempts,
+        )
+        now = self._clock.now()
+        if isinstance(result, Undelivered) and now < command.give_up:
+            due = now + timedelta(seconds=self._pause_s(command.attempts))
+            async with self._database.transaction() as tx:
+                await self._commands.again(tx, command, due=due, error=result.why)
+            log.warning("command_undelivered", why=result.why)
+            return
+        if isinstance(result, Undelivered):
+            log.error("command_given_up", why=result.why)
+            await self._acceptance.give_up(command)
+        else:
+            log.info("command_delivered", how=result.how)
+        async with self._database.transaction() as tx:
+            await self._commands.done(tx, command)
+
+    def _pause_s(self, attempts: int) -> float:
+        longest = min(self._settings.first_s * 2 ** min(attempts - 1, 16), self._settings.longest_s)
+        return random.uniform(longest / 2, longest)  # noqa: S311  # spreads retries, no secret

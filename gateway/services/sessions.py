@@ -1,0 +1,219 @@
+"""Reading sessions: from the node when it answers, else from the last copy, with its age."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.clients.broker import CallContext
+from gateway.clients.exchange import NodeError, NodeSessionUnknownError
+from gateway.clock import Clock
+from gateway.domain.overlay import show
+from gateway.domain.reasons import Reason
+from gateway.domain.showing import phase_said
+from gateway.errors import UnknownComponentError, UnknownSessionError
+from gateway.services.caller import GATEWAY, Caller
+from gateway.services.keyed_locks import KeyedLocks
+from gateway.services.node_calls import NodeCalls
+from gateway.services.transitions import Stores, Transitions, is_over
+from gateway.settings import SessionSettings
+from gateway.stores.commands import Command
+from gateway.stores.database import Database, Transaction
+from gateway.stores.sessions import SessionRow
+from gateway.wire.documents import Document
+from gateway.wire.messages import message
+from gateway.wire.phases import MessageLevel, SessionPhase, is_terminal
+from gateway.wire.times import format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReading:
+    """A session with what has to be said about this copy of it; ``is_owner`` may change it."""
+
+    row: SessionRow
+    is_owner: bool
+    messages: tuple[Document, ...] = ()
+
+
+class SessionService:
+    """Sessions as their clients read them."""
+
+    def __init__(
+        self,
+        database: Database,
+        stores: Stores,
+        transitions: Transitions,
+        nodes: NodeCalls,
+        clock: Clock,
+        settings: SessionSettings,
+    ) -> None:
+        self._database = database
+        self._stores = stores
+        self._transitions = transitions
+        self._nodes = nodes
+        self._clock = clock
+        self._settings = settings
+        self._locks = KeyedLocks()
+
+    async def read(self, uuid: UUID, caller: Caller) -> SessionReading:
+        """The session as it is now, as far as that can be known in time.
+
+        Raises
+        ------
+        UnknownSessionError
+            There is none, or the caller may not read it.
+        """
+        row = await self._readable(uuid, caller)
+        row, why = await self._refreshed(row, caller)
+        return await self._reading(row, caller, why)
+
+    async def read_component(self, uuid: UUID, caller: Caller) -> SessionReading:
+        """The session that a component belongs to.
+
+        Raises
+        ------
+        UnknownComponentError
+            There is none, or the caller may not read it.
+        """
+        async with self._database.reading() as reader:
+            row = await self._stores.sessions.find_by_component(reader, uuid)
+        if row is None or not caller.can_read(row.owner):
+            raise UnknownComponentError(uuid)
+        row, why = await self._refreshed(row, caller)
+        return await self._reading(row, caller, why)
+
+    async def reading_of(self, row: SessionRow, caller: Caller) -> SessionReading:
+        """A row that is at hand, as the caller reads it; the node is not asked."""
+        return await self._reading(row, caller, None)
+
+    async def refresh(self, uuid: UUID) -> None:
+        """Look at a session for nobody in particular."""
+        try:
+            row = await self._readable(uuid, GATEWAY)
+        except UnknownSessionError:
+            return
+        await self._refreshed(row, GATEWAY)
+
+    async def _refreshed(
+        self, row: SessionRow, caller: Caller
+    ) -> tuple[SessionRow, NodeError | str | None]:
+        """The row after asking its node, and why that could not be done, if it could not."""
+        async with self._locks.of(row.uuid):
+            # Whoever waited here finds the copy that the one before has just fetched.
+            row = await self._readable(row.uuid, GATEWAY)
+            if not _is_worth_asking(row):
+                return row, None
+            now = self._clock.now()
+            if is_over(row, now):
+                async with self._database.transaction() as tx:
+                    current = await self._stores.sessions.find(tx, row.uuid)
+                    if current is not None and is_over(current, now):
+                        current = await self._transitions.expire(tx, current)
+                return current or row, None
+            if (now - row.observed).total_seconds() < self._settings.fresh_s:
+                return row, None
+            return await self._from_node(row, caller)
+
+    async def _from_node(
+        self, row: SessionRow, caller: Caller
+    ) -> tuple[SessionRow, NodeError | str | None]:
+        client = self._nodes.client(row.node)
+        if client is None:
+            return row, "it is not registered here any more"
+        sent = self._clock.now()
+        deadline = self._clock.monotonic() + self._settings.read_deadline_s
+        call = CallContext(
+            request_id=caller.request_id,
+            authorization=caller.authorization or self._nodes.remembered_authorization(row.owner),
+        )
+        try:
+            async with self._nodes.talking_to(row.node, deadline):
+                reply = await client.read_session(row.uuid, call, deadline=deadline)
+        except NodeSessionUnknownError:
+            return await self._lost(row.uuid), None
+        except NodeError as error:
+            return row, None if is_terminal(row.phase) else error
+        async with self._database.transaction() as tx:
+            current = await self._find(tx, row.uuid)
+            return await self._transitions.absorb(tx, current, reply, sent), None
+
+    async def _lost(self, uuid: UUID) -> SessionRow:
+        async with self._database.transaction() as tx:
+            row = await self._find(tx, uuid)
+            if is_terminal(row.phase):
+                return row
+            return await self._transitions.fail(
+                tx,
+                row,
+                kind="urn:session-lost",
+                template="Node ${node} does not know this session any more",
+            )
+
+    async def _reading(
+        self, row: SessionRow, caller: Caller, why: NodeError | str | None
+    ) -> SessionReading:
+        notes: list[Document] = []
+        if why is not None:
+            notes.append(self._stale(row, str(why)))
+        elif (remark := self._remark(row)) is not None:
+            notes.append(remark.to_message(self._clock.now(), node=row.node))
+        if row.asked is not None:
+            async with self._database.reading() as reader:
+                command = await self._stores.commands.find(reader, row.uuid)
+            if command is not None and command.phase is row.asked:
+                notes.append(self._pending(row, command))
+        return SessionReading(row, caller.owns(row.owner), tuple(notes))
+
+    def _remark(self, row: SessionRow) -> Reason | None:
+        """What a client should know where the node shows something else than is shown here."""
+        said = phase_said(row.document)
+        if said is None or row.asked is SessionPhase.ACCEPTED:
+            return None
+        return show(row.phase, row.asked, said, row.expires, self._clock.now()).reason
+
+    def _stale(self, row: SessionRow, why: str) -> Document:
+        now = self._clock.now()
+        return message(
+            "urn:last-known",
+            MessageLevel.WARN,
+            "Node ${node} does not answer (${why}); it said this ${age_s} s ago, at ${seen}",
+            {
+                "node": row.node,
+                "why": why,
+                "age_s": str(round((now - row.observed).total_seconds())),
+                "seen": format_instant(row.observed.replace(microsecond=0)),
+            },
+            now,
+        )
+
+    def _pending(self, row: SessionRow, command: Command) -> Document:
+        return message(
+            "urn:command-pending",
+            MessageLevel.WARN,
+            "${phase} is pending at node ${node}: it has been told ${attempts} times",
+            {
+                "phase": command.phase.value,
+                "node": row.node,
+                "attempts": str(max(command.attempts, 1)),
+            },
+            self._clock.now(),
+        )
+
+    async def _readable(self, uuid: UUID, caller: Caller) -> SessionRow:
+        async with self._database.reading() as reader:
+            row = await self._find(reader, uuid)
+        if not caller.can_read(row.owner):
+            raise UnknownSessionError(uuid)
+        return row
+
+    async def _find(self, tx: Transaction, uuid: UUID) -> SessionRow:
+        row = await self._stores.sessions.find(tx, uuid)
+        if row is None:
+            raise UnknownSessionError(uuid)
+        return row
+
+
+def _is_worth_asking(row: SessionRow) -> bool:
+    """Whether the node may have news: also of a session that was cancelled and may still run."""
+    if not is_terminal(row.phase):
+        return True
+    said = phase_said(row.document)
+    return row.asked is SessionPhase.CANCELLED and said is not None and not is_terminal(said)
