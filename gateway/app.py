@@ -31,6 +31,7 @@ from gateway.services.background import BackgroundService, Duty
 from gateway.services.direct import DirectService
 from gateway.services.fanout import FanoutService
 from gateway.services.fanout_metrics import FanoutMetrics
+from gateway.services.gateway_metrics import PREFIX, GatewayMetrics
 from gateway.services.housekeeping import Housekeeping
 from gateway.services.idempotency import IdempotencyService
 from gateway.services.node_calls import NodeCalls
@@ -48,9 +49,6 @@ from gateway.stores.identities import SqlIdentityStore
 from gateway.stores.offersets import OfferSetStore
 from gateway.stores.sessions import SessionStore
 
-METRICS_PREFIX: Final = "execbroker_"
-"""What the names of all metrics of this service begin with."""
-
 DISTRIBUTION: Final = "execbroker-gateway"
 """The name under which this program is installed."""
 
@@ -67,7 +65,7 @@ def build_app(
     authenticator = Authenticator(
         SqlIdentityStore(database, clock), settings.admin, settings.authentication, passwords
     )
-    metrics = HttpMetrics(METRICS_PREFIX, version(DISTRIBUTION))
+    metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
     app = new_app(
         authenticator=authenticator,
         metrics=metrics,
@@ -109,6 +107,7 @@ def _add_services(
     stores = Stores(SessionStore(), CommandStore(), EventStore())
     offersets, keys = OfferSetStore(), IdempotencyStore()
     outbox_wake = asyncio.Event()
+    counts = GatewayMetrics(metrics.registry)
     transitions = Transitions(stores, clock, settings.commands, outbox_wake)
     node_calls = NodeCalls(registry)
     sessions = SessionService(database, stores, transitions, node_calls, clock, settings.sessions)
@@ -120,6 +119,7 @@ def _add_services(
         clock=clock,
         settings=settings.sessions,
         command_settings=settings.commands,
+        metrics=counts,
     )
     idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
     fanout = FanoutService(registry, FanoutMetrics(metrics.registry))
@@ -133,6 +133,7 @@ def _add_services(
         policies=policies_from_settings(settings.policies),
         clock=clock,
         settings=settings.federation,
+        metrics=counts,
         mint=uuid4,
     )
     housekeeping = Housekeeping(
@@ -144,13 +145,15 @@ def _add_services(
         sessions=sessions,
         clock=clock,
         settings=settings.sessions,
+        metrics=counts,
     )
-    outbox = Outbox(database, stores.commands, acceptance, clock, settings.commands)
+    outbox = Outbox(database, stores.commands, acceptance, clock, settings.commands, counts)
     background = BackgroundService(
         (
             Duty("outbox", outbox.run_due, outbox_wake),
             Duty("expire_offers", housekeeping.expire_offers, asyncio.Event()),
             Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
+            Duty("measure", housekeeping.measure, asyncio.Event()),
             Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
         )
     )

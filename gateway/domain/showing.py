@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from gateway.wire.documents import Document
+from gateway.wire.documents import Document, from_json
 from gateway.wire.kinds import ENUM_OPTION, OFFERSET, SCHEDULED_SESSION
 from gateway.wire.phases import CLIENT_MOVES, SessionPhase
 
@@ -59,6 +59,12 @@ def show_session(
     if federation is not None:
         document["federation"] = federation
     return document
+
+
+def phase_said(document: bytes | None) -> SessionPhase | None:
+    """The phase in a node's own document; None where there is no document, or no such phase."""
+    phase = from_json(document).get("phase") if document else None
+    return SessionPhase(phase) if phase in set(SessionPhase) else None
 
 
 def show_component(session: Document, uuid: UUID) -> Document | None:

@@ -23,6 +23,7 @@ from gateway.errors import (
     UpdateRefusedError,
 )
 from gateway.services.caller import Caller
+from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.node_calls import NodeCalls
 from gateway.services.transitions import Stores, Transitions, is_taken
 from gateway.settings import CommandSettings, SessionSettings
@@ -62,6 +63,7 @@ class AcceptanceService:
         clock: Clock,
         settings: SessionSettings,
         command_settings: CommandSettings,
+        metrics: GatewayMetrics,
     ) -> None:
         self._database = database
         self._stores = stores
@@ -70,6 +72,7 @@ class AcceptanceService:
         self._clock = clock
         self._settings = settings
         self._commands = command_settings
+        self._metrics = metrics
 
     async def update(
         self, uuid: UUID, phase: SessionPhase, caller: Caller, *, deadline: float | None = None
@@ -88,7 +91,7 @@ class AcceptanceService:
         if deadline is None:
             deadline = self._clock.monotonic() + self._settings.update_deadline_s
         if phase is SessionPhase.ACCEPTED:
-            return await self._accept(uuid, caller, deadline)
+            return await self._accept_counted(uuid, caller, deadline)
         if phase in {SessionPhase.REJECTED, SessionPhase.CANCELLED}:
             return await self._let_go(uuid, phase, caller, deadline)
         async with self._database.reading() as reader:
@@ -130,6 +133,18 @@ class AcceptanceService:
                 await self._transitions.expire(tx, row)
 
     # -- accept ---------------------------------------------------------------------------------
+
+    async def _accept_counted(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
+        try:
+            row = await self._accept(uuid, caller, deadline)
+        except AcceptPendingError:
+            self._metrics.accepted("pending")
+            raise
+        except UpdateRefusedError:
+            self._metrics.accepted("refused")
+            raise
+        self._metrics.accepted("accepted")
+        return row
 
     async def _accept(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
         row = await self._intend(uuid, caller, deadline)

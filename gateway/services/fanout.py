@@ -268,10 +268,9 @@ class FanoutService:
 
     def _abandon(self, calls: Sequence[_Call], gathering: _Gathering, on_late: OnLate) -> None:
         """Nobody waits any longer: what came already is late, like what is still to come."""
-        came = [answer for answer in gathering.answers.values() if answer.reply is not None]
+        came = tuple(gathering.answers.values())
         self._stop_waiting(calls, gathering, Ended.COMPLETE)
-        for answer in came:
-            self._tasks.spawn(self._hand_over(answer, on_late), name=f"late {answer.node}")
+        self.hand_over(came, on_late)
 
     async def _run(
         self, call: _Call, gathering: _Gathering, until: _Until, on_late: OnLate
@@ -331,6 +330,12 @@ class FanoutService:
             self._metrics.lost(name, unnamed)
         outcome, why = _outcome(reply)
         return NodeAnswer(name, outcome, why, loop.time() - call.began, reply)
+
+    def hand_over(self, answers: Sequence[NodeAnswer], on_late: OnLate) -> None:
+        """Treat answers that came in time as late: whoever asked has gone."""
+        for answer in answers:
+            if answer.reply is not None:
+                self._tasks.spawn(self._hand_over(answer, on_late), name=f"late {answer.node}")
 
     async def _hand_over(self, answer: NodeAnswer, on_late: OnLate) -> None:
         late = replace(answer, outcome=Outcome.LATE, reason=reason(ReasonCode.ARRIVED_LATE))

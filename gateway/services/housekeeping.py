@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
+from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.sessions import SessionService
 from gateway.services.transitions import Stores, Transitions
 from gateway.settings import SessionSettings
@@ -25,6 +26,9 @@ EXPIRY_LOOK_S: Final = 30.0
 FORGET_EVERY_S: Final = 600.0
 """How often to delete what nobody needs any more."""
 
+MEASURE_EVERY_S: Final = 10.0
+"""How often the gauges are brought up to date: oftener than scrapers come."""
+
 AT_ONCE: Final = 8
 """Sessions looked at at the same time by the follower."""
 
@@ -43,6 +47,7 @@ class Housekeeping:
         sessions: SessionService,
         clock: Clock,
         settings: SessionSettings,
+        metrics: GatewayMetrics,
     ) -> None:
         self._database = database
         self._stores = stores
@@ -52,6 +57,7 @@ class Housekeeping:
         self._sessions = sessions
         self._clock = clock
         self._settings = settings
+        self._metrics = metrics
 
     async def expire_offers(self) -> float:
         """Mark offers whose time is over."""
@@ -84,6 +90,16 @@ class Housekeeping:
             for uuid in uuids:
                 group.create_task(look(uuid))
         return min(LOOK_S, self._settings.follow_s)
+
+    async def measure(self) -> float:
+        """Bring the gauges up to date."""
+        async with self._database.reading() as reader:
+            counts = await self._stores.sessions.count_by_phase(reader)
+            pending, oldest = await self._stores.commands.backlog(reader)
+        age_s = (self._clock.now() - oldest).total_seconds() if oldest else 0.0
+        self._metrics.show_sessions(counts)
+        self._metrics.show_backlog(pending, max(age_s, 0.0))
+        return MEASURE_EVERY_S
 
     async def forget_old(self) -> float:
         """Delete offer sets that ended long ago, and keys whose offer set is gone."""

@@ -113,16 +113,17 @@ class OfferBook:
         answer: NodeAnswer,
         profile: NodeProfile,
         known: AbstractSet[UUID],
-    ) -> None:
+    ) -> bool:
         """Take a late answer into its offer set where there is room; let the rest of it go.
 
-        What was handed out stays: a late offer only ever comes in addition.
+        What was handed out stays: a late offer only ever comes in addition. False when there is no
+        such offer set, and nothing was done.
         """
         now = self._clock.now()
         async with self._database.transaction() as tx:
             row = await self._offersets.find(tx, uuid)
             if row is None:
-                return
+                return False
             record = record_from_document(from_json(row.record))
             appraisal = Appraisal(view, record.now, record.policy, record.per_node, record.limit)
             appraisal.add(answer, profile, known, seen=now)
@@ -134,6 +135,7 @@ class OfferBook:
                 record = record.with_more(appraisal.candidates, appraisal.rejected)
                 await self._rank_anew(tx, row, record, appraisal, shown, now)
             await self._say_late(tx, row, record, appraisal, answer)
+        return True
 
     async def _rank_anew(
         self,

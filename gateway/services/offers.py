@@ -1,6 +1,7 @@
 """From a request to its offer set: choose whom to ask, ask, judge, rank, save, answer."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -26,6 +27,7 @@ from gateway.errors import (
 from gateway.services.appraisal import Appraisal, read_request
 from gateway.services.caller import ADMIN_OWNER, Caller
 from gateway.services.fanout import Completeness, FanoutService, NodeAnswer, NodeQuestion
+from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.idempotency import IdempotencyService, Reservation
 from gateway.services.node_calls import NodeCalls
 from gateway.services.offer_book import OfferBook
@@ -109,6 +111,7 @@ class _Plan:
     late_until: float
     per_node: int
     limit: int
+    settled: asyncio.Event
 
 
 class OffersService:
@@ -126,6 +129,7 @@ class OffersService:
         policies: Mapping[str, Policy],
         clock: Clock,
         settings: FederationSettings,
+        metrics: GatewayMetrics,
         mint: Callable[[], UUID],
     ) -> None:
         self._registry = registry
@@ -137,6 +141,7 @@ class OffersService:
         self._policies = policies
         self._clock = clock
         self._settings = settings
+        self._metrics = metrics
         self._mint = mint
 
     async def ask(self, question: OfferQuestion, caller: Caller) -> OfferSetReading:
@@ -179,7 +184,6 @@ class OffersService:
         self, question: OfferQuestion, caller: Caller, reservation: Reservation
     ) -> OfferSetReading:
         plan = self._plan(question, caller, reservation.offerset)
-        appraisal = Appraisal(plan.view, plan.now, plan.policy, plan.per_node, plan.limit)
 
         async def take_late(answer: NodeAnswer) -> None:
             await self._take_late(plan, answer)
@@ -202,12 +206,25 @@ class OffersService:
                 ),
             ),
         )
-        known = await self._book.known(result.answers)
-        for answer in result.answers:
+        try:
+            return await self._settle(plan, result.answers)
+        except asyncio.CancelledError:
+            # What the nodes hold by now is let go as if it had come too late.
+            self._fanout.hand_over(result.answers, take_late)
+            raise
+        finally:
+            plan.settled.set()
+
+    async def _settle(self, plan: _Plan, answers: Sequence[NodeAnswer]) -> OfferSetReading:
+        """Judge, rank, save; what comes after this is late."""
+        question, caller = plan.question, plan.caller
+        appraisal = self._appraisal(plan)
+        known = await self._book.known(answers)
+        for answer in answers:
             self._learn(plan, answer)
             appraisal.add(answer, self._registry.get(answer.node).profile, known)
         coverage = coverage_of(
-            (*plan.choice.skipped, *(appraisal.coverage_of(a) for a in result.answers)),
+            (*plan.choice.skipped, *(appraisal.coverage_of(a) for a in answers)),
             [node.name for node in self._registry],
         )
         silent = sorted(
@@ -226,7 +243,10 @@ class OffersService:
             gateway=self._settings.name,
             is_open=is_open,
         )
-        if not is_open:
+        if is_open:
+            self._metrics.answered("yes" if sessions else "no", len(sessions))
+        else:
+            self._metrics.answered("nobody")
             documents = [entry.to_document() for entry in coverage]
             if silent:
                 raise RequiredNodeSilentError(silent, documents, RETRY_AFTER_S)
@@ -272,6 +292,7 @@ class OffersService:
             late_until=deadline + settings.late_s,
             per_node=question.per_node or settings.per_node,
             limit=min(question.limit or settings.limit, settings.max_limit),
+            settled=asyncio.Event(),
         )
 
     def _questions(self, plan: _Plan) -> list[NodeQuestion]:
@@ -288,6 +309,8 @@ class OffersService:
                     # key gives the same holds again.
                     idempotency_key=f"{plan.uuid}:{node.name}",
                     path=hops,
+                    # More than these would be let go at once; nodes that know no limit ignore it.
+                    query={"limit": str(plan.per_node)},
                 ),
             )
             for node in plan.choice.nodes
@@ -305,10 +328,28 @@ class OffersService:
 
     async def _take_late(self, plan: _Plan, answer: NodeAnswer) -> None:
         """A late answer joins the offer set where there is still room, or is let go."""
+        await plan.settled.wait()
         self._learn(plan, answer)
         profile = self._registry.get(answer.node).profile
         known = await self._book.known([answer])
-        await self._book.add_late(plan.uuid, plan.view, answer, profile, known)
+        if await self._book.add_late(plan.uuid, plan.view, answer, profile, known):
+            return
+        # The request came to no offer set, but its holds are there all the same.
+        appraisal = self._appraisal(plan)
+        appraisal.add(answer, profile, known)
+        await self._book.add(
+            appraisal,
+            uuid=self._mint(),
+            owner=plan.caller.owner or ADMIN_OWNER,
+            who="gateway",
+            request=plan.question.document,
+            coverage=[appraisal.coverage_of(answer)],
+            gateway=self._settings.name,
+            is_open=False,
+        )
+
+    def _appraisal(self, plan: _Plan) -> Appraisal:
+        return Appraisal(plan.view, plan.now, plan.policy, plan.per_node, plan.limit)
 
     def _reading(
         self, row: OfferSetRow, sessions: list[SessionRow], caller: Caller

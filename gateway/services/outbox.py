@@ -9,6 +9,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.services.acceptance import AcceptanceService, Undelivered
+from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.settings import CommandSettings
 from gateway.stores.commands import Command, CommandStore
 from gateway.stores.database import Database
@@ -29,12 +30,14 @@ class Outbox:
         acceptance: AcceptanceService,
         clock: Clock,
         settings: CommandSettings,
+        metrics: GatewayMetrics,
     ) -> None:
         self._database = database
         self._commands = commands
         self._acceptance = acceptance
         self._clock = clock
         self._settings = settings
+        self._metrics = metrics
 
     async def run_due(self) -> float:
         """Deliver what is due; the seconds until something else will be."""
@@ -71,12 +74,16 @@ class Outbox:
             due = now + timedelta(seconds=self._pause_s(command.attempts))
             async with self._database.transaction() as tx:
                 await self._commands.again(tx, command, due=due, error=result.why)
+            self._metrics.delivered("undelivered")
             log.warning("command_undelivered", why=result.why)
             return
         if isinstance(result, Undelivered):
+            self._metrics.delivered("given_up")
+            self._metrics.orphaned(command.node)
             log.error("command_given_up", why=result.why)
             await self._acceptance.give_up(command)
         else:
+            self._metrics.delivered("delivered")
             log.info("command_delivered", how=result.how)
         async with self._database.transaction() as tx:
             await self._commands.done(tx, command)

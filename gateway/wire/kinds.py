@@ -44,7 +44,7 @@ MINMAX_METRIC: Final = f"{KIND_BASE}/metrics/simple-minmax-float-metric.yaml"
 METRIC_KINDS: Final = frozenset({ABSTRACT_METRIC, MINMAX_METRIC})
 
 CLIENT_BREAKING_KINDS: Final = frozenset({SIMPLE_SESSION, ABSTRACT_COST, ABSTRACT_METRIC})
-"""Legal in the schema, but the public generated client recurses without end on them: never emitted."""
+"""Legal in the schema, but the public generated client recurses on them for ever: not emitted."""
 
 STRING_OPTION: Final = "uri:string-value-option"
 ENUM_OPTION: Final = "uri:enum-value-option"

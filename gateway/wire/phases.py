@@ -124,7 +124,7 @@ CLIENT_MOVES: Final[Mapping[SessionPhase, tuple[SessionPhase, ...]]] = {
         if phase is not SessionPhase.RELEASING
     },
 }
-"""What the owner may ask for, as ``meta.options`` shows it; a phase that is not a key allows nothing."""
+"""What the owner may ask for, as ``meta.options`` shows it; a missing phase allows nothing."""
 
 
 def can_move(now: SessionPhase, then: SessionPhase) -> bool:

@@ -13,7 +13,7 @@ PROBLEM_BASE: Final = "https://execbroker.dev/problems/"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a document: where (RFC 6901 JSON pointer, ``""`` is the whole) and what."""
+    """One thing wrong with a document: where (RFC 6901; ``""`` is the whole) and what."""
 
     pointer: str
     detail: str

@@ -127,7 +127,8 @@ class CannedBroker:
             self.drop -= 1
             _cut(request)
         if self.away:
-            return problem(503, "No node answered", "no node of this federation answered")
+            detail, coverage = "no node of this federation answered", self._coverage()
+            return problem(503, "No node answered", detail, coverage=coverage[-1:])
         header = request.headers.get("Authorization")
         if header is None and request.method == "POST":
             return problem(401, "Unauthorized", "who are you?")

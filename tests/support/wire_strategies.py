@@ -95,9 +95,10 @@ INSTANT_TEXTS = st.builds(
 DURATION_TEXTS = st.sampled_from(
     ["PT0S", "PT20M", "PT1M30S", "P1DT2H", "P2W", "PT0.5S", "P1Y", "PT36H"]
 )
+_UTC_TEXTS = INSTANT_TEXTS.filter(lambda text: text.endswith(("Z", ":00", ":30")))
 INTERVAL_TEXTS = (
-    st.builds("{}/{}".format, INSTANT_TEXTS, DURATION_TEXTS)
-    | st.builds("{}/{}".format, DURATION_TEXTS, INSTANT_TEXTS)
+    st.builds("{}/{}".format, _UTC_TEXTS, DURATION_TEXTS)
+    | st.builds("{}/{}".format, DURATION_TEXTS, _UTC_TEXTS)
     | st.just("2026-08-09/2026-08-10")
 )
 DAILY = st.fixed_dictionaries(

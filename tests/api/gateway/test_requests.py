@@ -206,7 +206,7 @@ async def test_when_all_who_answer_say_no_the_result_is_no_with_everyones_reason
     assert ("two", "closed on mondays") in said
 
 
-@pytest.mark.parametrize("wait", ["wait=0.2", "wait=0.6"])
+@pytest.mark.parametrize("wait", ["wait=0.5", "wait=0.9"])
 async def test_the_client_says_how_long_to_wait(tmp_path: Path, wait: str) -> None:
     async with (
         running(hangs_before_headers) as hung,
@@ -219,7 +219,7 @@ async def test_the_client_says_how_long_to_wait(tmp_path: Path, wait: str) -> No
         took_s = loop.time() - began
     asked_s = float(wait.partition("=")[2])
     assert answer.status == 303
-    assert asked_s <= took_s < asked_s + 0.25
+    assert asked_s <= took_s < asked_s + 0.4
 
 
 async def test_a_late_answer_joins_the_offer_set_and_is_ranked(tmp_path: Path) -> None:

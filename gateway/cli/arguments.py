@@ -1,0 +1,113 @@
+"""The command line of ``execbroker``."""
+
+import argparse
+from typing import Final
+from uuid import UUID
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+"""Where a gateway listens by default."""
+DEFAULT_PASSWORD_ENV: Final = "EXECBROKER_PASSWORD"  # noqa: S105 - the variable's name, not a secret
+"""The environment variable that holds the password, never an argument: those are public."""
+
+_EPILOG: Final = """\
+environment:
+  EXECBROKER_URL        the broker, unless --url says another
+  EXECBROKER_USERNAME   the account, unless --username says another
+  EXECBROKER_PASSWORD   its password, unless --password-env names another variable
+
+exit codes:
+  0  done
+  1  the broker said no, or the session did not complete
+  2  the command or its file is wrong
+  3  the broker does not answer, or cannot now
+"""
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return value
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument("--url", help=f"the broker (default: $EXECBROKER_URL or {DEFAULT_URL})")
+    common.add_argument("--username", help="the account (default: $EXECBROKER_USERNAME)")
+    common.add_argument(
+        "--password-env",
+        metavar="NAME",
+        help="the environment variable with the password (default: EXECBROKER_PASSWORD)",
+    )
+    common.add_argument(
+        "--json", action="store_true", help="write JSON and nothing else to standard output"
+    )
+    top = argparse.ArgumentParser(
+        prog="execbroker",
+        description="Ask an ExecutionBroker for offers, take one, follow it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
+
+    _add_submit(add("submit", "ask for offers"))
+    for name, does in (
+        ("accept", "take an offer"),
+        ("reject", "let an offer go"),
+        ("cancel", "stop a session"),
+        ("show", "show a session, an offer or an offer set"),
+        ("watch", "follow a session to its end"),
+    ):
+        command = add(name, does)
+        command.add_argument("uuid", type=UUID, metavar="UUID")
+        if name == "watch":
+            command.add_argument(
+                "--timeout", type=_seconds, metavar="S", help="give up after so many seconds"
+            )
+    add("nodes", "list the nodes of a gateway")
+    return top
+
+
+def _add_submit(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "request", metavar="REQUEST", help="the request, YAML or JSON; - is standard input"
+    )
+    command.add_argument("--limit", type=_positive, metavar="N", help="at most so many offers")
+    command.add_argument(
+        "--per-node", type=_positive, metavar="N", help="at most so many offers of one node"
+    )
+    command.add_argument("--policy", help="what makes an offer good: balanced, cheapest, ...")
+    command.add_argument(
+        "--nodes", type=_names, default=[], metavar="A,B", help="ask only these nodes"
+    )
+    command.add_argument(
+        "--min-offers", type=_positive, metavar="N", help="do not wait for more than so many"
+    )
+    command.add_argument(
+        "--require", type=_names, default=[], metavar="A,B", help="nodes that must answer"
+    )
+    command.add_argument(
+        "--wait", type=_seconds, metavar="S", help="how long the nodes may take to answer"
+    )
+    command.add_argument(
+        "--idempotency-key", metavar="KEY", help="the same key gets the same offer set again"
+    )
+    command.add_argument(
+        "--accept-best", action="store_true", help="take the first offer that can be had"
+    )

@@ -1,0 +1,329 @@
+"""An asynchronous client for any broker that speaks the ExecutionBroker API, gateway or node."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final, Self
+from uuid import UUID, uuid4
+
+import aiohttp
+from yarl import URL
+
+from gateway.cli.errors import (
+    BrokerProblemError,
+    BrokerUnavailableError,
+    UnreadableAnswerError,
+    UpdateRefusedError,
+    WatchDeadlineError,
+)
+from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.headers import IDEMPOTENCY_KEY, PREFER
+from gateway.wire.kinds import ENUM_UPDATE
+from gateway.wire.phases import EXECUTION_PHASES, TERMINAL_SESSION_PHASES, SessionPhase
+
+_ACHIEVED: Final[Mapping[SessionPhase, frozenset[str]]] = {
+    SessionPhase.ACCEPTED: frozenset(
+        {*EXECUTION_PHASES, SessionPhase.COMPLETED, SessionPhase.FAILED}
+    ),
+    SessionPhase.REJECTED: frozenset({SessionPhase.REJECTED}),
+    SessionPhase.CANCELLED: frozenset({SessionPhase.CANCELLED, SessionPhase.RELEASING}),
+}
+"""The phases in a reply that show that the wish came true: status 200 alone says nothing, since
+brokers may answer a refused update with the unchanged session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How often a session is read while it is watched.
+
+    The pause grows from ``first_s`` by ``factor`` up to ``longest_s``, and starts again with every
+    change of phase. A broker that is away is forgiven for ``patience_s``.
+    """
+
+    first_s: float = 0.2
+    longest_s: float = 2.0
+    factor: float = 1.5
+    patience_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ExecutionBrokerClient:
+    """One broker, one account. Used as ``async with``; the connections live as long as the block.
+
+    Without ``username`` nothing is sent to prove who asks, which is enough for public reads.
+    ``timeout_s`` bounds every single call, answer included.
+
+    Raises
+    ------
+    ValueError
+        ``url`` is no http(s) URL, or holds a password: those belong in ``password``.
+
+    Every method raises `BrokerUnavailableError` when there is no answer, `BrokerProblemError` when
+    the answer is a refusal, and `UnreadableAnswerError` when it makes no sense.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        connect_s: float = 5.0,
+        polling: Polling | None = None,
+    ) -> None:
+        base = URL(url)
+        if base.scheme not in {"http", "https"} or not base.host:
+            raise ValueError(f"{url!r} is not an http or https URL")
+        if base.password is not None:
+            raise ValueError("the URL may not hold a password")
+        self.url = str(base).rstrip("/")
+        self._base = URL(self.url)
+        self._timeout_s = timeout_s
+        self._connect_s = connect_s
+        self._polling = polling or Polling()
+        self._headers = {"Accept": "application/json"}
+        if username is not None:
+            pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(headers=self._headers)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def request_offers(
+        self,
+        document: Document,
+        *,
+        limit: int | None = None,
+        per_node: int | None = None,
+        policy: str | None = None,
+        nodes: Sequence[str] = (),
+        min_offers: int | None = None,
+        require: Sequence[str] = (),
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """The offer set for an ExecutionRequest; ``result`` NO is an answer, not an error.
+
+        A key is made for each call unless one is given, so that a call whose connection is lost can
+        be sent once more without holding resources twice. ``wait_s`` replaces the gateway's own
+        deadline for its nodes.
+        """
+        query = _query(
+            limit=limit,
+            per_node=per_node,
+            policy=policy,
+            nodes=nodes,
+            min_offers=min_offers,
+            require=require,
+        )
+        return await self._submit("requests", document, query, wait_s, idempotency_key)
+
+    async def direct(
+        self,
+        document: Document,
+        *,
+        policy: str | None = None,
+        nodes: Sequence[str] = (),
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """The session of a request that the broker offers and accepts in one step.
+
+        Raises
+        ------
+        UpdateRefusedError
+            No offer could be had; the error holds the FAILED session with its messages.
+        """
+        query = _query(policy=policy, nodes=nodes)
+        try:
+            return await self._submit("direct", document, query, wait_s, idempotency_key)
+        except BrokerProblemError as error:
+            if error.problem.get("phase") == SessionPhase.FAILED:
+                raise UpdateRefusedError(SessionPhase.ACCEPTED, error.problem) from error
+            raise
+
+    async def offerset(self, uuid: UUID) -> Document:
+        """The offer set as it stands now, late answers included."""
+        return self._read(await self._call("GET", f"offersets/{uuid}"))
+
+    async def session(self, uuid: UUID) -> Document:
+        """The session, or the offer, as it stands now."""
+        return self._read(await self._call("GET", f"sessions/{uuid}"))
+
+    async def nodes(self) -> Sequence[Document]:
+        """The nodes of a gateway; a plain node broker has no such list and answers with a 404."""
+        listed = self._read(await self._call("GET", "nodes")).get("nodes")
+        if not isinstance(listed, list):
+            raise UnreadableAnswerError(self.url, "its list of nodes has no member 'nodes'")
+        return [node for node in listed if isinstance(node, dict)]
+
+    async def add_identity(self, username: str, password: str) -> Document:
+        """A new local account, made by an administrator: its ``uuid`` and ``username``."""
+        identity: Document = {"username": username, "password": password}
+        return self._read(await self._call("POST", "admin/identities", document=identity))
+
+    async def accept(self, uuid: UUID) -> Document:
+        """Takes an offer; its siblings are let go. Accepting twice is the same as once.
+
+        Raises
+        ------
+        UpdateRefusedError
+            The broker answered, and the session's phase shows that it was not accepted.
+        """
+        return await self._update(uuid, SessionPhase.ACCEPTED)
+
+    async def reject(self, uuid: UUID) -> Document:
+        """Lets an offer go. Raises as `accept` does."""
+        return await self._update(uuid, SessionPhase.REJECTED)
+
+    async def cancel(self, uuid: UUID) -> Document:
+        """Stops a session. Raises as `accept` does."""
+        return await self._update(uuid, SessionPhase.CANCELLED)
+
+    async def watch(
+        self, uuid: UUID, *, deadline_s: float | None = None
+    ) -> AsyncIterator[Document]:
+        """The session again and again, the last time in a terminal phase.
+
+        Raises
+        ------
+        WatchDeadlineError
+            The session has not come to its end within ``deadline_s``.
+        """
+        clock = asyncio.get_running_loop().time
+        give_up = None if deadline_s is None else clock() + deadline_s
+        pause, phase, heard = self._polling.first_s, None, clock()
+        while True:
+            try:
+                document = await self.session(uuid)
+            except BrokerUnavailableError:
+                if clock() - heard > self._polling.patience_s:
+                    raise
+            else:
+                heard = clock()
+                if document.get("phase") != phase:
+                    pause, phase = self._polling.first_s, document.get("phase")
+                yield document
+                if phase in TERMINAL_SESSION_PHASES:
+                    return
+            if give_up is not None and clock() + pause > give_up:
+                raise WatchDeadlineError(uuid, str(phase), deadline_s or 0)
+            await asyncio.sleep(pause)
+            pause = min(pause * self._polling.factor, self._polling.longest_s)
+
+    async def _submit(
+        self,
+        path: str,
+        document: Document,
+        query: Mapping[str, str],
+        wait_s: float | None,
+        idempotency_key: str | None,
+    ) -> Document:
+        headers = {IDEMPOTENCY_KEY: idempotency_key or str(uuid4())}
+        if wait_s is not None:
+            headers[PREFER] = f"wait={wait_s:g}"
+        answer = await self._call(
+            "POST", path, document=document, query=query, headers=headers, extra_s=wait_s or 0
+        )
+        if answer.status == HTTPStatus.SEE_OTHER and not answer.body:
+            answer = await self._follow(answer)
+        return self._read(answer)
+
+    async def _follow(self, answer: _Answer) -> _Answer:
+        """What the redirect points to, read from this broker whatever it calls itself."""
+        location = URL(answer.headers.get("Location", ""))
+        if len(location.parts) < 2:
+            raise UnreadableAnswerError(self.url, "it redirects to nowhere")
+        return await self._call("GET", "/".join(location.parts[-2:]))
+
+    async def _update(self, uuid: UUID, phase: SessionPhase) -> Document:
+        update: Document = {"kind": ENUM_UPDATE, "path": "phase", "value": phase.value}
+        headers = {PREFER: "handling=strict"}
+        session = self._read(
+            await self._call("POST", f"sessions/{uuid}", document=update, headers=headers)
+        )
+        if session.get("phase") not in _ACHIEVED[phase]:
+            raise UpdateRefusedError(phase, session)
+        return session
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        document: Document | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_s: float = 0,
+    ) -> _Answer:
+        """One call, sent once more if the connection is lost: all that is sent may be repeated."""
+        if self._http is None or self._http.closed:
+            raise RuntimeError("the client is used outside of its 'async with' block")
+        sent = dict(headers or {})
+        if document is not None:
+            sent["Content-Type"] = "application/json"
+        total_s = self._timeout_s + extra_s
+        for may_repeat in (True, False):
+            try:
+                async with self._http.request(
+                    method,
+                    self._base.joinpath(path),
+                    params=query,
+                    data=None if document is None else to_json(document),
+                    headers=sent,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=total_s, connect=self._connect_s),
+                ) as response:
+                    return _Answer(response.status, response.headers, await response.read())
+            except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
+                raise BrokerUnavailableError(self.url, f"cannot connect: {error}") from error
+            except TimeoutError as error:
+                raise BrokerUnavailableError(self.url, f"no answer within {total_s:g} s") from error
+            except aiohttp.ClientError as error:
+                if not may_repeat:
+                    raise BrokerUnavailableError(self.url, f"connection lost: {error}") from error
+        raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def _read(self, answer: _Answer) -> Document:
+        """The body of a success, or the problem that it is."""
+        try:
+            document = from_json(answer.body) if answer.body else {}
+        except ValueError:
+            document = None
+        is_success = answer.status < HTTPStatus.BAD_REQUEST
+        if not is_success:
+            raise BrokerProblemError(answer.status, document if isinstance(document, dict) else {})
+        if not isinstance(document, dict) or not document:
+            raise UnreadableAnswerError(self.url, f"status {answer.status}, but no JSON object")
+        return document
+
+
+def _query(**options: int | str | Sequence[str] | None) -> Mapping[str, str]:
+    """The options that are given; lists are joined by commas."""
+    texts = {
+        name: str(value) if isinstance(value, int | str) else ",".join(value)
+        for name, value in options.items()
+        if value is not None
+    }
+    return {name: text for name, text in texts.items() if text}

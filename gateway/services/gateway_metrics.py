@@ -1,0 +1,87 @@
+"""What the gateway counts beside its HTTP requests and node calls. Labels are bounded."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.wire.phases import SessionPhase
+
+PREFIX: Final = "execbroker_"
+"""What the name of every metric of the gateway begins with."""
+
+ANSWERS: Final = ("yes", "no", "nobody")
+"""What a request for offers came to; ``nobody`` is a 503."""
+
+ACCEPTS: Final = ("accepted", "refused", "pending")
+"""What an owner's acceptance came to; ``refused`` by the node or by this gateway."""
+
+DELIVERIES: Final = ("delivered", "undelivered", "given_up")
+"""What one try to tell a node came to."""
+
+
+class GatewayMetrics:
+    """Counters and gauges of offers, accepts and commands; one per process and ``registry``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        requests = Counter(
+            f"{PREFIX}offer_requests", "Requests for offers.", ("outcome",), registry=registry
+        )
+        accepts = Counter(
+            f"{PREFIX}offer_accepts", "Acceptances asked for.", ("outcome",), registry=registry
+        )
+        deliveries = Counter(
+            f"{PREFIX}command_deliveries",
+            "Tries to tell a node what was decided.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._offers = Counter(f"{PREFIX}offers_returned", "Offers handed out.", registry=registry)
+        self._sessions = Gauge(
+            f"{PREFIX}sessions", "Sessions known, by phase.", ("phase",), registry=registry
+        )
+        self._pending = Gauge(
+            f"{PREFIX}commands_pending", "Commands not delivered yet.", registry=registry
+        )
+        self._oldest = Gauge(
+            f"{PREFIX}commands_oldest_seconds",
+            "How long the oldest of them has been waiting.",
+            registry=registry,
+        )
+        # A hold that could not be let go by command: only its expiry frees it.
+        self._orphans = Counter(
+            f"{PREFIX}holds_orphaned",
+            "Holds given up on, left to their expiry.",
+            ("node",),
+            registry=registry,
+        )
+        self._requests = {outcome: requests.labels(outcome) for outcome in ANSWERS}
+        self._accepts = {outcome: accepts.labels(outcome) for outcome in ACCEPTS}
+        self._deliveries = {outcome: deliveries.labels(outcome) for outcome in DELIVERIES}
+
+    def answered(self, outcome: str, offers: int = 0) -> None:
+        """Count one request for offers; ``outcome`` is one of ``ANSWERS``."""
+        self._requests[outcome].inc()
+        self._offers.inc(offers)
+
+    def accepted(self, outcome: str) -> None:
+        """Count one acceptance; ``outcome`` is one of ``ACCEPTS``."""
+        self._accepts[outcome].inc()
+
+    def delivered(self, outcome: str) -> None:
+        """Count one try to deliver a command; ``outcome`` is one of ``DELIVERIES``."""
+        self._deliveries[outcome].inc()
+
+    def orphaned(self, node: str) -> None:
+        """Count one hold that is left to its expiry."""
+        self._orphans.labels(node).inc()
+
+    def show_sessions(self, counts: Mapping[SessionPhase, int]) -> None:
+        """Show how many sessions stand in each phase."""
+        for phase in SessionPhase:
+            self._sessions.labels(phase.value).set(counts.get(phase, 0))
+
+    def show_backlog(self, pending: int, oldest_s: float) -> None:
+        """Show how many commands wait, and for how long the oldest has."""
+        self._pending.set(pending)
+        self._oldest.set(oldest_s)

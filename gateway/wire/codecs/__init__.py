@@ -1,0 +1,1 @@
+"""JSON, YAML and XML text of the same documents."""

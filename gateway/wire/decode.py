@@ -1,0 +1,283 @@
+"""Node answers decoded into views, offer by offer, refusing all that would break a client.
+
+The public generated client loses a whole answer to one unknown kind, phase or level, one time or
+UUID of another form, one number of another type. Nothing that passes here does that to it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from gateway.wire.compile import Compiled
+from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.phases import SessionPhase
+from gateway.wire.schemas.session import SessionSchema
+from gateway.wire.timecheck import Times, check_times
+from gateway.wire.times import Interval, TimeSyntaxError
+from gateway.wire.views import Bounds, OptionView, Quote, SessionView, sum_bounds
+
+MAX_OFFERS: Final = 256
+"""Most offers of one answer that are looked at. Upstream gives four."""
+
+MAX_BRACKETS: Final = 256
+"""So many opening brackets cannot nest deep enough to hurt a client; of more the depth is counted.
+
+The public client's JSON parser gives up near 1000 levels.
+"""
+
+MAX_DEPTH: Final = 128
+"""Deepest nesting that is passed on."""
+
+_EPOCH_YEARS: Final = 2000
+"""Instants before this year are counted from the epoch by mistake."""
+
+_SESSION: Final = Compiled(SessionSchema())
+_PHASES: Final = {phase.value: phase for phase in SessionPhase}
+
+
+class InvalidDocumentError(ValueError):
+    """An answer that cannot be read or must not be passed on; ``reason_detail`` says why."""
+
+    def __init__(self, reason_detail: str) -> None:
+        super().__init__(reason_detail)
+        self.reason_detail = reason_detail
+
+
+class _Meta(msgspec.Struct, gc=False):
+    messages: list[msgspec.Raw] | None = None
+
+
+class _OfferSet(msgspec.Struct, gc=False):
+    result: Literal["YES", "NO"]
+    meta: _Meta | None = None
+    offers: list[msgspec.Raw] | None = None
+
+
+_OFFERSET: Final = msgspec.json.Decoder(_OfferSet)
+
+
+@dataclass(slots=True)
+class OfferSetEnvelope:
+    """An offer set with its offers still as text; ``surplus`` is how many more there were."""
+
+    result: str
+    messages: list[Document] = field(default_factory=list)
+    offers: list[bytes] = field(default_factory=list)
+    surplus: int = 0
+
+
+def _check_text(text: bytes) -> None:
+    """Refuse what the decoder skips: broken UTF-8 and deep nesting in unknown members."""
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidDocumentError(
+                f"not UTF-8: {error.reason} at byte {error.start}"
+            ) from error
+    if text.count(b"{") + text.count(b"[") > MAX_BRACKETS:
+        level = [_tree(text)]
+        for _ in range(MAX_DEPTH):
+            level = [
+                below
+                for value in level
+                for below in (value.values() if isinstance(value, dict) else value)
+                if isinstance(below, dict | list)
+            ]
+            if not level:
+                return
+        raise InvalidDocumentError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _tree(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError(str(error)) from error
+
+
+def decode_offerset(body: bytes) -> OfferSetEnvelope:
+    """What a node answered to a request. Only result, messages and the bounds of offers are read.
+
+    Messages that are no objects are left out: they are shown to people and decide nothing.
+
+    Raises
+    ------
+    InvalidDocumentError
+        No offer set can be read out of it.
+    """
+    try:
+        found = _OFFERSET.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError(str(error)) from error
+    offers = found.offers or []
+    raw_messages = (found.meta.messages if found.meta else None) or []
+    messages = [_message(raw) for raw in raw_messages[:MAX_OFFERS]]
+    return OfferSetEnvelope(
+        found.result,
+        [item for item in messages if item is not None],
+        [bytes(raw) for raw in offers[:MAX_OFFERS]],
+        max(0, len(offers) - MAX_OFFERS),
+    )
+
+
+def _message(raw: msgspec.Raw) -> Document | None:
+    try:
+        found = from_json(bytes(raw))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _without_nulls(tree: Any) -> Any:
+    """The tree without members that are null, which say the same as absent ones."""
+    if isinstance(tree, dict):
+        return {name: _without_nulls(value) for name, value in tree.items() if value is not None}
+    if isinstance(tree, list):
+        return [_without_nulls(value) for value in tree]
+    return tree
+
+
+def _is_known(value: Any, known_kinds: frozenset[str]) -> bool:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind in known_kinds
+
+
+def _without_kinds(tree: Any, known_kinds: frozenset[str]) -> Any:
+    """The tree without components of these kinds."""
+    if isinstance(tree, dict):
+        return {
+            name: _without_kinds(value, known_kinds)
+            for name, value in tree.items()
+            if not _is_known(value, known_kinds)
+        }
+    if isinstance(tree, list):
+        return [
+            _without_kinds(value, known_kinds)
+            for value in tree
+            if not _is_known(value, known_kinds)
+        ]
+    return tree
+
+
+def _decoded(raw: bytes, known_kinds: frozenset[str]) -> Any:
+    try:
+        return _SESSION.decode(raw)
+    except (ValueError, RecursionError) as error:
+        if not known_kinds or not isinstance(error, msgspec.ValidationError):
+            raise InvalidDocumentError(str(error)) from error
+    try:
+        return _SESSION.decode(to_json(_without_kinds(_tree(raw), known_kinds)))
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError(str(error)) from error
+
+
+def decode_session(raw: bytes, known_kinds: frozenset[str] = frozenset()) -> SessionView:
+    """The view of a session or offer, which has been found fit to be passed on.
+
+    Components of a kind in ``known_kinds`` are left out of both check and view.
+
+    Raises
+    ------
+    InvalidDocumentError
+        It cannot be read, it would break the public client, or it has no UUID or no phase.
+    """
+    _check_text(raw)
+    found = _decoded(raw, known_kinds)
+    try:
+        try:
+            texts = _SESSION.times(found)
+        except AttributeError:
+            found = _decoded(to_json(_without_nulls(_tree(raw))), known_kinds)
+            texts = _SESSION.times(found)
+        return _view(found, check_times(texts), raw)
+    except TimeSyntaxError as error:
+        raise InvalidDocumentError(str(error)) from error
+
+
+def _bounds(found: Any) -> Bounds | None:
+    if found is None or (found.min is None and found.max is None):
+        return None
+    return Bounds(found.min, found.max)
+
+
+def _quotes(items: Iterable[Any] | None) -> tuple[Quote, ...]:
+    return tuple(
+        [Quote(item.type, item.min, item.max) for item in items or () if item.type is not None]
+    )
+
+
+def _recent(times: Times, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    instant = times.instant(text)
+    return instant if instant.year >= _EPOCH_YEARS else None
+
+
+def _start(times: Times, text: str | None) -> Interval | None:
+    if text is None:
+        return None
+    interval = times.interval(text)
+    return interval if interval.start.year >= _EPOCH_YEARS else None
+
+
+def _length(times: Times, text: str | None) -> timedelta | None:
+    return None if text is None else times.duration(text)
+
+
+def _option(item: Any) -> OptionView:
+    return OptionView(item.__struct_config__.tag, item.path, tuple(getattr(item, "values", ())))
+
+
+def _documents(raw: bytes, *path: str) -> tuple[Document, ...]:
+    """The objects of a list as they stand in the text, unknown members included."""
+    value = _tree(raw)
+    for name in path:
+        value = value.get(name) or {}
+    return tuple(value)
+
+
+def _view(found: Any, times: Times, raw: bytes) -> SessionView:
+    meta, compute = found.meta, found.compute
+    if meta.uuid is None:
+        raise InvalidDocumentError("the session has no meta.uuid")
+    if found.phase is None:
+        raise InvalidDocumentError("the session has no phase")
+    stages = found.schedule
+    if compute is not None and stages.available.start is None and stages.available.duration is None:
+        stages = compute.schedule
+    storage, data = found.storage or (), found.data or ()
+    volumes = () if compute is None else compute.volumes or ()
+    components = [found.executable, compute, *volumes, *storage, *data]
+    uuids: list[UUID | None] = [item.meta.uuid for item in components if item is not None]
+    return SessionView(
+        uuid=meta.uuid,
+        name=meta.name,
+        phase=_PHASES[found.phase],
+        expires=_recent(times, found.expires),
+        start=_start(times, stages.available.start),
+        duration=_length(times, stages.available.duration),
+        prepare_start=_recent(times, stages.preparing.start),
+        prepare_duration=_length(times, stages.preparing.duration),
+        release_duration=_length(times, stages.releasing.duration),
+        cores=_bounds(compute.cores) if compute is not None else None,
+        memory_gib=_bounds(compute.memory) if compute is not None else None,
+        storage_gib=_storage(storage),
+        costs=_quotes(found.costs),
+        metrics=_quotes(found.metrics),
+        compute_costs=_quotes(compute.costs) if compute is not None else (),
+        compute_metrics=_quotes(compute.metrics) if compute is not None else (),
+        component_uuids=tuple([uuid for uuid in uuids if uuid is not None]),
+        messages=_documents(raw, "meta", "messages") if meta.messages else (),
+        options=tuple([_option(item) for item in meta.options or ()]),
+        connectors=_documents(raw, "connectors") if found.connectors else (),
+    )
+
+
+def _storage(storage: Iterable[Any]) -> Bounds | None:
+    sizes = [size for item in storage if (size := _bounds(item.size)) is not None]
+    return sum_bounds(sizes) if sizes else None
