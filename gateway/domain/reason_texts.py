@@ -157,6 +157,10 @@ NO: Final[Texts] = {
     "node_said_no": ("Said no", "The node cannot run this: ${detail}"),
     "no_offers_given": ("No offers", "The node said yes and offered nothing."),
     "no_usable_offer": ("No usable offer", "None of the node's ${offers} offers is readable."),
+    "no_fitting_offer": (
+        "No fitting offer",
+        "None of the node's ${offers} offers keeps to the request: ${why}",
+    ),
 }
 """A node answered, and offers nothing."""
 

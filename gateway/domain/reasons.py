@@ -124,6 +124,7 @@ class ReasonCode(StrEnum):
     NODE_SAID_NO = "node_said_no"
     NO_OFFERS_GIVEN = "no_offers_given"
     NO_USABLE_OFFER = "no_usable_offer"
+    NO_FITTING_OFFER = "no_fitting_offer"
 
     SESSION_UNKNOWN = "session_unknown"
     ACCEPT_PENDING = "accept_pending"

@@ -202,7 +202,10 @@ class AcceptanceService:
         async with self._database.transaction() as tx:
             row = await self._known(tx, row.uuid)
             row = await self._transitions.absorb(tx, row, reply, sent)
-        if is_taken(row.phase, row.asked) or row.phase is SessionPhase.CANCELLED:
+        if is_taken(row.phase, row.asked):
+            self._nodes.note_accept(row.node, was_kept=True)
+            return row
+        if row.phase is SessionPhase.CANCELLED:
             return row
         return await self._refused(row, _phase_said(reply))
 
@@ -253,6 +256,7 @@ class AcceptanceService:
                     template="Node ${node} does not know this session any more",
                 )
             alternatives = await self._alternatives(tx, row)
+        self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, "it does not know the session", alternatives)
 
     async def _refused(self, row: SessionRow, why: str) -> NoReturn:
@@ -261,6 +265,7 @@ class AcceptanceService:
             if row.asked is SessionPhase.ACCEPTED:
                 row = await self._transitions.end_accept(tx, row, why=why)
             alternatives = await self._alternatives(tx, row)
+        self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, why, alternatives)
 
     async def _alternatives(self, tx: Transaction, row: SessionRow) -> list[UUID]:

@@ -10,18 +10,22 @@ from uuid import UUID
 from gateway.clients.broker import ReceivedOffer
 from gateway.domain.coverage import CoverageEntry, Outcome
 from gateway.domain.judging import judge, unchecked_limits
-from gateway.domain.node import NodeProfile
 from gateway.domain.policies import Policy
 from gateway.domain.quantities import Candidate, measure
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.domain.record import RankingRecord, Rejected
 from gateway.services.fanout import NodeAnswer
+from gateway.services.registry import RegisteredNode
 from gateway.wire.documents import Document
 from gateway.wire.times import TimeSyntaxError
 from gateway.wire.views import RequestView, SessionView, view_of_request
 
 MAX_NODE_MESSAGES: Final = 10
 """Messages of one node's NO that are passed on; a node that says more is not clearer."""
+
+
+MAX_TEXTS: Final = 3
+"""Different reasons named for a node of whose offers none fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Appraisal:
     def add(
         self,
         answer: NodeAnswer,
-        profile: NodeProfile,
+        node: RegisteredNode,
         known: AbstractSet[UUID],
         *,
         seen: datetime | None = None,
@@ -105,7 +109,7 @@ class Appraisal:
         if answer.reply is None:
             return
         for offer in answer.offers:
-            self._add_offer(offer, profile, known, seen or self._now)
+            self._add_offer(offer, node, known, seen or self._now)
         for dropped in answer.reply.dropped:
             self._reject(answer.node, dropped.uuid, dropped.reason)
             if dropped.uuid is not None and dropped.uuid not in known:
@@ -119,7 +123,14 @@ class Appraisal:
         usable = self._usable.get(answer.node, 0)
         why = entry.reason
         if entry.offers and not usable and why is None:
-            why = reason(ReasonCode.NO_USABLE_OFFER, offers=entry.offers)
+            texts = dict.fromkeys(
+                why.text()
+                for rejected in self._rejected
+                if rejected.node == answer.node
+                for why in rejected.reasons
+            )
+            said = " ".join(list(texts)[:MAX_TEXTS])
+            why = reason(ReasonCode.NO_FITTING_OFFER, offers=entry.offers, why=said)
         return CoverageEntry(entry.node, entry.outcome, why, entry.took_ms, usable)
 
     def record(self) -> RankingRecord:
@@ -142,9 +153,9 @@ class Appraisal:
         ]
 
     def _add_offer(
-        self, offer: ReceivedOffer, profile: NodeProfile, known: AbstractSet[UUID], seen: datetime
+        self, offer: ReceivedOffer, node: RegisteredNode, known: AbstractSet[UUID], seen: datetime
     ) -> None:
-        uuid = offer.view.uuid
+        uuid, profile = offer.view.uuid, node.profile
         if uuid in known or uuid in self.holds:
             self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
@@ -164,6 +175,7 @@ class Appraisal:
                 self._view,
                 self._now,
                 node=profile.name,
+                track_record=node.track_record,
                 reports_memory=profile.reports_memory,
                 notes=judgement.notes,
             )

@@ -45,6 +45,11 @@ class NodeCalls:
         finally:
             registered.release()
 
+    def note_accept(self, node: str, *, was_kept: bool) -> None:
+        """Remember whether a node kept its word on an offer that was accepted."""
+        if node in self._registry:
+            self._registry.get(node).note_accept(was_kept=was_kept)
+
     def remember(self, caller: Caller) -> None:
         """Keep the caller's header for what is done in their name later."""
         if caller.owner is None or caller.authorization is None:

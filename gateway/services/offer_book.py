@@ -12,11 +12,11 @@ from gateway.domain.coverage import (
     entry_from_document,
     with_entry,
 )
-from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import ReasonCode, reason
 from gateway.domain.record import Decision, RankingRecord, record_from_document, replay
 from gateway.services.appraisal import Appraisal, Hold, messages_without, node_messages
 from gateway.services.fanout import NodeAnswer
+from gateway.services.registry import RegisteredNode
 from gateway.services.transitions import Stores, Transitions, is_over
 from gateway.stores.database import Database, Transaction
 from gateway.stores.events import Event
@@ -111,7 +111,7 @@ class OfferBook:
         uuid: UUID,
         view: RequestView,
         answer: NodeAnswer,
-        profile: NodeProfile,
+        node: RegisteredNode,
         known: AbstractSet[UUID],
     ) -> bool:
         """Take a late answer into its offer set where there is room; let the rest of it go.
@@ -126,7 +126,7 @@ class OfferBook:
                 return False
             record = record_from_document(from_json(row.record))
             appraisal = Appraisal(view, record.now, record.policy, record.per_node, record.limit)
-            appraisal.add(answer, profile, known, seen=now)
+            appraisal.add(answer, node, known, seen=now)
             shown = await self._stores.sessions.of_offerset(tx, uuid)
             is_settled = any(one.asked is SessionPhase.ACCEPTED for one in shown)
             if is_settled or not row.is_open:

@@ -222,7 +222,7 @@ class OffersService:
         known = await self._book.known(answers)
         for answer in answers:
             self._learn(plan, answer)
-            appraisal.add(answer, self._registry.get(answer.node).profile, known)
+            appraisal.add(answer, self._registry.get(answer.node), known)
         coverage = coverage_of(
             (*plan.choice.skipped, *(appraisal.coverage_of(a) for a in answers)),
             [node.name for node in self._registry],
@@ -330,13 +330,13 @@ class OffersService:
         """A late answer joins the offer set where there is still room, or is let go."""
         await plan.settled.wait()
         self._learn(plan, answer)
-        profile = self._registry.get(answer.node).profile
+        node = self._registry.get(answer.node)
         known = await self._book.known([answer])
-        if await self._book.add_late(plan.uuid, plan.view, answer, profile, known):
+        if await self._book.add_late(plan.uuid, plan.view, answer, node, known):
             return
         # The request came to no offer set, but its holds are there all the same.
         appraisal = self._appraisal(plan)
-        appraisal.add(answer, profile, known)
+        appraisal.add(answer, node, known)
         await self._book.add(
             appraisal,
             uuid=self._mint(),

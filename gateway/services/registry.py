@@ -11,6 +11,7 @@ from gateway.domain.coverage import Outcome
 from gateway.domain.latency import LatencyRecord
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason
+from gateway.domain.track_record import WHOLE, TrackRecord
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
 
@@ -19,7 +20,8 @@ from gateway.wire.times import format_instant
 class NodeSnapshot:
     """What is known of a node at one moment, all of it from its own answers.
 
-    ``last_seen`` is when it last said anything at all, sense or not.
+    ``last_seen`` is when it last said anything at all, sense or not. ``kept_share`` is how often it
+    kept its word on accepted offers, 0..1, since this process began.
     """
 
     profile: NodeProfile
@@ -29,6 +31,7 @@ class NodeSnapshot:
     last_seen: datetime | None
     honours_idempotency: bool | None
     in_flight: int
+    kept_share: float
     mean_s: float | None
     p50_s: float | None
     p95_s: float | None
@@ -55,6 +58,7 @@ class NodeSnapshot:
                 "p95": _milliseconds(self.p95_s),
             },
             "in_flight": self.in_flight,
+            "kept_share": self.kept_share,
         }
 
 
@@ -70,6 +74,7 @@ class RegisteredNode:
         self.profile = client.profile
         self.latency = LatencyRecord()
         self.honours_idempotency = client.profile.honours_idempotency
+        self.track_record = TrackRecord(0, 0, clock())
         self._clock = clock
         self._slots = asyncio.Semaphore(client.profile.max_in_flight)
         self._in_flight = 0
@@ -122,6 +127,11 @@ class RegisteredNode:
         if took_s is not None:
             self.latency.add(took_s)
 
+    def note_accept(self, *, was_kept: bool) -> None:
+        """Learn from an accepted offer whether the node kept its word."""
+        record, now = self.track_record, self._clock()
+        self.track_record = record.with_kept(now) if was_kept else record.with_broken(now)
+
     def note_idempotency(self, *, was_echoed: bool) -> None:
         """Learn from an answer to a request that carried a key, unless the settings say it."""
         if self.profile.honours_idempotency is None:
@@ -137,6 +147,7 @@ class RegisteredNode:
             last_seen=self._last_seen,
             honours_idempotency=self.honours_idempotency,
             in_flight=self._in_flight,
+            kept_share=round(self.track_record.share(self._clock()) / WHOLE, 3),
             mean_s=self.latency.mean_s,
             p50_s=self.latency.quantile(0.5),
             p95_s=self.latency.quantile(0.95),

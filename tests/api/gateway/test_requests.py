@@ -327,7 +327,8 @@ async def test_limits_that_a_node_ignores_are_kept_by_the_gateway(tmp_path: Path
     assert answer.document["result"] == "NO"
     entry = answer.document["federation"]["coverage"][0]
     assert entry["outcome"] == "answered"
-    assert entry["reason"]["code"] == "no_usable_offer"
+    assert entry["reason"]["code"] == "no_fitting_offer"
+    assert kinds.MONETARY_COST in entry["reason"]["text"]
 
 
 async def test_a_time_that_means_nothing_definite_is_a_no_with_the_nodes_reason(
