@@ -36,7 +36,7 @@ REQUEST: Final[Json] = {
         "kind": DOCKER_CONTAINER,
         "meta": {"name": "example"},
         "image": {
-            "locations": ["ghcr.io/zarquan/heliophorus-cantliei:sha-831ee57"],
+            "locations": ["registry.example.org/demo/heliophorus:1.0"],
             "digest": "sha256:6e495692cc6f1cae2023f261f433d4691aa70b19416730f8301e45fbb74bc526",
         },
     },

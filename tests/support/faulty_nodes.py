@@ -68,7 +68,7 @@ def offer_document(url: str = "http://node.invalid", *, start_in_s: float = 60) 
             "kind": DOCKER_CONTAINER,
             "meta": {"uuid": executable, "url": f"{url}/executables/{executable}"},
             "phase": "INITIALIZING",
-            "image": {"locations": ["ghcr.io/example/image:1"]},
+            "image": {"locations": ["registry.example.org/example/image:1"]},
         },
         "compute": {
             "kind": SIMPLE_COMPUTE,

@@ -172,13 +172,14 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "serve", "--config", str(self._config)),
-            *("--listen", self._listen, "--data-dir", str(self._data_dir)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=(self._data_dir / "gateway.log").open("ab"),
-            env={**os.environ, "TEST_PASSWORD": ADMIN.password},
-        )
+        with (self._data_dir / "gateway.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "serve", "--config", str(self._config)),
+                *("--listen", self._listen, "--data-dir", str(self._data_dir)),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "TEST_PASSWORD": ADMIN.password},
+            )
         assert self._process.stdout is not None
         async with asyncio.timeout(START_S):
             line = await self._process.stdout.readline()

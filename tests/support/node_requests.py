@@ -15,7 +15,7 @@ from node_stub.rules import DenyList, Estimate, Figure, Profile, SiteRules
 
 NOW: Final = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 DIGEST: Final = "sha256:6e495692cc6f1cae2023f261f433d4691aa70b19416730f8301e45fbb74bc526"
-IMAGE: Final = "ghcr.io/zarquan/heliophorus-cantliei:sha-831ee57"
+IMAGE: Final = "registry.example.org/demo/heliophorus:1.0"
 
 PROFILE: Final = Profile(
     session_costs=(
@@ -44,7 +44,7 @@ SITE: Final = SiteRules(
         s3_endpoints=frozenset({"https://s3.bad.example.org"}),
         ivoids=frozenset({"ivo://example.org/bad"}),
         skao_namespaces=frozenset({"forbidden"}),
-        images=frozenset({"ghcr.io/bad/image:1", "sha256:bad"}),
+        images=frozenset({"registry.example.org/bad/image:1", "sha256:bad"}),
         arguments=frozenset({"--bad"}),
     ),
     profile=PROFILE,

@@ -25,6 +25,43 @@ class Weather(StrEnum):
     """A 503 without the node having seen anything, as of a proxy before it."""
 
 
+class Moment(StrEnum):
+    """How far an exchange has come."""
+
+    ASKED = "asked"
+    """The request is here whole; the node has seen nothing of it."""
+    ANSWERED = "answered"
+    """The node has done what it was asked; nothing of its answer has been passed on."""
+    PASSED_ON = "passed_on"
+    """The whole answer has been passed on."""
+
+
+class Gate:
+    """Holds exchanges up at one moment until it is opened, or until they are lost."""
+
+    def __init__(self, moment: Moment, applies_to: Callable[[web.Request], bool]) -> None:
+        self.moment = moment
+        self.applies_to = applies_to
+        self.reached = asyncio.Event()
+        self._is_lossy = False
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let go on what waits here, and all that comes."""
+        self._opened.set()
+
+    def lose(self) -> None:
+        """End the connections of what waits here, and of all that comes."""
+        self._is_lossy = True
+        self._opened.set()
+
+    async def passes(self) -> bool:
+        """Wait at the gate; whether the exchange goes on."""
+        self.reached.set()
+        await self._opened.wait()
+        return not self._is_lossy
+
+
 class Proxy:
     """Forwards to a node as the weather allows; ``applies_to`` says which requests it concerns."""
 
@@ -34,6 +71,7 @@ class Proxy:
         self.weather = Weather.FINE
         self.applies_to: Callable[[web.Request], bool] = lambda _request: True
         self.seen: list[tuple[str, str]] = []
+        self._gates: list[Gate] = []
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -60,30 +98,60 @@ class Proxy:
             await self._session.close()
             self._session = None
 
+    def stop_at(
+        self, moment: Moment, applies_to: Callable[[web.Request], bool] = lambda _request: True
+    ) -> Gate:
+        """Hold up every exchange of this kind at that moment."""
+        gate = Gate(moment, applies_to)
+        self._gates.append(gate)
+        return gate
+
+    async def _comes_past(self, moment: Moment, request: web.Request) -> bool:
+        """Wait at the gates of that moment; whether the exchange goes on."""
+        for gate in self._gates:
+            is_before = gate.moment is moment and gate.applies_to(request)
+            if is_before and not await gate.passes():
+                return False
+        return True
+
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         weather = self.weather if self.applies_to(request) else Weather.FINE
         self.seen.append((request.method, request.path))
         body = await request.read()
         if weather is Weather.FAILS:
             return web.Response(status=503)
-        if weather is Weather.REQUEST_LOST:
+        if weather is Weather.REQUEST_LOST or not await self._comes_past(Moment.ASKED, request):
             return _cut(request)
-        assert self._session is not None
-        headers = {k: v for k, v in request.headers.items() if k not in {"Host", "Content-Length"}}
-        async with self._session.request(
-            request.method,
-            self.target + request.path_qs,
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-        ) as reply:
-            content = await reply.read()
-        if weather is Weather.REPLY_LOST:
+        answer = await self._answer(request, body)
+        if answer is None or weather is Weather.REPLY_LOST:
+            return _cut(request)
+        if not await self._comes_past(Moment.ANSWERED, request):
             return _cut(request)
         if weather is Weather.LEAVES:
             self._leaving = asyncio.get_running_loop().create_task(self.close())
         if weather is Weather.HANGS:
             await asyncio.Event().wait()
+        if any(gate.moment is Moment.PASSED_ON for gate in self._gates):
+            await answer.prepare(request)
+            await answer.write_eof()
+            await self._comes_past(Moment.PASSED_ON, request)
+        return answer
+
+    async def _answer(self, request: web.Request, body: bytes) -> web.Response | None:
+        """What the node says; None when it dies over it, or is not there."""
+        assert self._session is not None
+        headers = {k: v for k, v in request.headers.items() if k not in {"Host", "Content-Length"}}
+        try:
+            async with self._session.request(
+                request.method,
+                self.target + request.path_qs,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+            ) as reply:
+                content = await reply.read()
+        except aiohttp.ClientError:
+            return None
         passed = {k: v for k, v in reply.headers.items() if k in {"Location", "Idempotency-Key"}}
         return web.Response(
             status=reply.status,
