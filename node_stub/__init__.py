@@ -1,1 +1,1 @@
-"""A node broker: schedules requests on one site's capacity and drives the accepted sessions to their end."""
+"""A node broker: offers what one site can run, and drives accepted sessions to their end."""

@@ -67,7 +67,7 @@ async def post_session(request: web.Request) -> web.Response:
         if preferences_of(request).strict:
             raise
         notes = (_note(refusal, request),)
-        reading = await request.app[SESSIONS].read(uuid, caller)
+        reading = await request.app[SESSIONS].read_saved(uuid, caller)
     return answer(request, _with_notes(reading, notes, request), root=ROOT_SESSION)
 
 

@@ -46,13 +46,15 @@ class CallContext:
     """What goes with a call besides its document.
 
     ``authorization`` is the header that the client sent, for nodes with pass-through credentials.
-    ``path`` are the identities of the gateways passed so far, this one included.
+    ``path`` are the identities of the gateways passed so far, this one included. ``known_kinds``
+    are component kinds beyond the schema that the client has used itself: it can read them back.
     """
 
     request_id: str | None = None
     authorization: str | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     path: tuple[str, ...] = ()
+    known_kinds: frozenset[str] = frozenset()
     query: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -162,7 +164,7 @@ class BrokerClient:
         key = call.idempotency_key
         echoes = key is not None and reply.headers.get(IDEMPOTENCY_KEY) == key
         reply = await self._settled(reply, call, until)
-        return await _read_offers(reply.body, echoes_idempotency_key=echoes)
+        return await _read_offers(reply.body, call.known_kinds, echoes_idempotency_key=echoes)
 
     async def read_session(self, uuid: UUID, call: CallContext, *, deadline: float) -> SessionReply:
         """The session as the node has it now.
@@ -236,7 +238,7 @@ class BrokerClient:
             raise NodeSessionUnknownError(str(uuid))
         reply = await self._settled(reply, call, until)
         try:
-            view = decode_session(reply.body)
+            view = decode_session(reply.body, call.known_kinds)
         except InvalidDocumentError as error:
             raise NodeGarbageError(str(error)) from error
         if view.uuid != uuid:
@@ -268,7 +270,9 @@ class BrokerClient:
         return reply
 
 
-async def _read_offers(body: bytes, *, echoes_idempotency_key: bool) -> OffersReply:
+async def _read_offers(
+    body: bytes, known_kinds: frozenset[str], *, echoes_idempotency_key: bool
+) -> OffersReply:
     """Decode an offer set, offer by offer: one that cannot be passed on costs only itself."""
     try:
         envelope = decode_offerset(body)
@@ -283,7 +287,7 @@ async def _read_offers(body: bytes, *, echoes_idempotency_key: bool) -> OffersRe
             bite = 0
             await asyncio.sleep(0)
         try:
-            view = decode_session(raw)
+            view = decode_session(raw, known_kinds)
         except InvalidDocumentError as error:
             why = reason(ReasonCode.INVALID_OFFER, detail=str(error))
             dropped.append(DroppedOffer(_uuid_of(raw), why))

@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.wire.documents import Document, from_json
-from gateway.wire.kinds import ENUM_OPTION, OFFERSET, SCHEDULED_SESSION
+from gateway.wire.kinds import COMPONENT_KINDS, ENUM_OPTION, OFFERSET, SCHEDULED_SESSION
 from gateway.wire.phases import CLIENT_MOVES, SessionPhase
 
 COMPONENT_PATHS: Final[Mapping[str, str]] = {
@@ -59,6 +59,13 @@ def show_session(
     if federation is not None:
         document["federation"] = federation
     return document
+
+
+def foreign_kinds(document: bytes | None) -> frozenset[str]:
+    """Component kinds in a node's document that the schema does not have."""
+    session = from_json(document) if document else {}
+    kinds = {str(component.get("kind")) for _, component in components_of(session)}
+    return frozenset(kinds - COMPONENT_KINDS)
 
 
 def phase_said(document: bytes | None) -> SessionPhase | None:

@@ -15,6 +15,7 @@ from gateway.clients.exchange import (
     Stage,
 )
 from gateway.clock import Clock
+from gateway.domain.showing import foreign_kinds
 from gateway.errors import (
     AcceptPendingError,
     NodeRefusedAcceptError,
@@ -109,6 +110,7 @@ class AcceptanceService:
         call = CallContext(
             idempotency_key=f"{command.session}:{command.phase.value}",
             authorization=self._nodes.remembered_authorization(row.owner if row else None),
+            known_kinds=foreign_kinds(row.document if row else None),
         )
         if command.phase is not SessionPhase.ACCEPTED:
             return await self._tell(client, command.session, command.phase, call, deadline)
@@ -159,6 +161,7 @@ class AcceptanceService:
             request_id=caller.request_id,
             authorization=caller.authorization,
             idempotency_key=f"{row.uuid}:{SessionPhase.ACCEPTED.value}",
+            known_kinds=foreign_kinds(row.document),
         )
         try:
             return await self._carry_accept(row, client, call, deadline)
@@ -298,6 +301,7 @@ class AcceptanceService:
                 request_id=caller.request_id,
                 authorization=caller.authorization,
                 idempotency_key=f"{uuid}:{phase.value}",
+                known_kinds=foreign_kinds(row.document),
             )
             result = await self._tell(client, uuid, phase, call, deadline)
             if isinstance(result, Delivered):

@@ -37,6 +37,7 @@ from gateway.settings import FederationSettings
 from gateway.stores.offersets import OfferSetRow
 from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.kinds import COMPONENT_KINDS
 from gateway.wire.views import RequestView
 
 RETRY_AFTER_S: Final = 5
@@ -309,6 +310,7 @@ class OffersService:
                     # key gives the same holds again.
                     idempotency_key=f"{plan.uuid}:{node.name}",
                     path=hops,
+                    known_kinds=plan.view.kinds - COMPONENT_KINDS,
                     # More than these would be let go at once; nodes that know no limit ignore it.
                     query={"limit": str(plan.per_node)},
                 ),

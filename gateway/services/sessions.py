@@ -8,7 +8,7 @@ from gateway.clients.exchange import NodeError, NodeSessionUnknownError
 from gateway.clock import Clock
 from gateway.domain.overlay import show
 from gateway.domain.reasons import Reason
-from gateway.domain.showing import phase_said
+from gateway.domain.showing import foreign_kinds, phase_said
 from gateway.errors import UnknownComponentError, UnknownSessionError
 from gateway.services.caller import GATEWAY, Caller
 from gateway.services.keyed_locks import KeyedLocks
@@ -80,6 +80,16 @@ class SessionService:
         row, why = await self._refreshed(row, caller)
         return await self._reading(row, caller, why)
 
+    async def read_saved(self, uuid: UUID, caller: Caller) -> SessionReading:
+        """The session as it was last seen; the node is not asked.
+
+        Raises
+        ------
+        UnknownSessionError
+            There is none, or the caller may not read it.
+        """
+        return await self._reading(await self._readable(uuid, caller), caller, None)
+
     async def reading_of(self, row: SessionRow, caller: Caller) -> SessionReading:
         """A row that is at hand, as the caller reads it; the node is not asked."""
         return await self._reading(row, caller, None)
@@ -123,6 +133,7 @@ class SessionService:
         call = CallContext(
             request_id=caller.request_id,
             authorization=caller.authorization or self._nodes.remembered_authorization(row.owner),
+            known_kinds=foreign_kinds(row.document),
         )
         try:
             async with self._nodes.talking_to(row.node, deadline):

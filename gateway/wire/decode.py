@@ -4,6 +4,7 @@ The public generated client loses a whole answer to one unknown kind, phase or l
 UUID of another form, one number of another type. Nothing that passes here does that to it.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -70,8 +71,14 @@ class OfferSetEnvelope:
     surplus: int = 0
 
 
+_LARGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
+"""May be a number beyond what a double holds; the decoder does not look at what nothing reads."""
+
+
 def _check_text(text: bytes) -> None:
     """Refuse what the decoder skips: broken UTF-8 and deep nesting in unknown members."""
+    if _LARGE_EXPONENT.search(text):
+        _tree(text)
     if not text.isascii():
         try:
             text.decode()

@@ -43,6 +43,11 @@ ABSTRACT_METRIC: Final = f"{KIND_BASE}/metrics/abstract-metric-item.yaml"
 MINMAX_METRIC: Final = f"{KIND_BASE}/metrics/simple-minmax-float-metric.yaml"
 METRIC_KINDS: Final = frozenset({ABSTRACT_METRIC, MINMAX_METRIC})
 
+COMPONENT_KINDS: Final = (
+    EXECUTABLE_KINDS | COMPUTE_KINDS | STORAGE_KINDS | VOLUME_KINDS | DATA_KINDS
+)
+"""Every kind of component that the schema has."""
+
 CLIENT_BREAKING_KINDS: Final = frozenset({SIMPLE_SESSION, ABSTRACT_COST, ABSTRACT_METRIC})
 """Legal in the schema, but the public generated client recurses on them for ever: not emitted."""
 

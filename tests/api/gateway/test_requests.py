@@ -1,6 +1,7 @@
 """Asking for offers through the gateway."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tests.support.faulty_nodes import (
     healthy,
     healthy_answer,
     http_reply,
+    offer_document,
+    offerset_document,
     refuses,
     running,
     says_no,
@@ -370,3 +373,35 @@ async def test_a_ring_of_gateways_ends_where_it_began(tmp_path: Path) -> None:
         entry = answer.document["federation"]["coverage"][0]
         assert (entry["outcome"], entry["reason"]["code"]) == ("skipped", "path_loop")
         assert node.asked == []
+
+
+async def test_a_kind_that_a_node_knows_beyond_the_schema_comes_through(tmp_path: Path) -> None:
+    strange = {"kind": "urn:example:quantum-annealer", "qubits": 7}
+    offer = offer_document() | {"compute": strange}
+    session = json.dumps(offer | {"phase": "ACCEPTED"}).encode()
+
+    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.path.startswith("/requests"):
+            writer.write(http_reply(json.dumps(offerset_document([offer])).encode()))
+        else:
+            writer.write(http_reply(session, status="200 OK"))
+
+    request = minimal_request(compute=strange, schedule={})
+    async with (
+        running(behave) as node,
+        running_gateway({"node": node.url}, tmp_path) as gateway,
+    ):
+        usual = await gateway.ask(minimal_request())
+        assert usual.status == 503
+        assert usual.document["coverage"][0]["outcome"] == "invalid"
+    async with (
+        running(behave) as node,
+        running_gateway({"node": node.url}, tmp_path / "again") as gateway,
+    ):
+        answer = await gateway.ask(request)
+        assert answer.document["result"] == "YES"
+        given = answer.document["offers"][0]
+        assert given["compute"] == strange
+        moved = await gateway.move(given["meta"]["uuid"], "ACCEPTED")
+        assert moved.document["phase"] == "ACCEPTED"
+        assert moved.document["compute"] == strange

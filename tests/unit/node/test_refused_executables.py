@@ -34,10 +34,10 @@ REFUSALS: list[Row] = [
     ),
     row(
         "excluded image location",
-        changed(MINIMAL, executable__image__locations=["good", "ghcr.io/bad/image:1"]),
+        changed(MINIMAL, executable__image__locations=["good", "registry.example.org/bad/image:1"]),
         "urn:bad-value",
         "/executable/image/locations/1",
-        "ghcr.io/bad/image:1",
+        "registry.example.org/bad/image:1",
     ),
     row(
         "other architecture",
@@ -163,10 +163,10 @@ REFUSALS: list[Row] = [
     ),
     row(
         "excluded singularity image",
-        changed(SINGULARITY, executable__location="ghcr.io/bad/image:1"),
+        changed(SINGULARITY, executable__location="registry.example.org/bad/image:1"),
         "urn:bad-value",
         "/executable/location",
-        "ghcr.io/bad/image:1",
+        "registry.example.org/bad/image:1",
     ),
 ]
 

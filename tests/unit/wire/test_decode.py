@@ -373,3 +373,10 @@ def test_more_offers_than_anybody_needs_are_counted_and_left() -> None:
 def test_what_is_no_offer_set_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidDocumentError):
         decode_offerset(body)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1E+999", "5.5e1000"])
+def test_a_number_beyond_a_double_is_refused_even_where_nothing_reads_it(number: str) -> None:
+    raw = to_json(offer()).replace(b'"phase":', b'"x-unknown":' + number.encode() + b',"phase":', 1)
+    with pytest.raises(InvalidDocumentError):
+        decode_session(raw)
