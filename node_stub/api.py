@@ -1,0 +1,273 @@
+"""The ExecutionBroker API of a node: HTTP in, HTTP out, nothing decided here."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+from marshmallow import Schema, fields
+
+from gateway.httpkit.auth import principal_of, require_principal
+from gateway.httpkit.bodies import answer, base_url, read_body, read_uuid
+from gateway.httpkit.operations import (
+    JSON_ONLY,
+    docs,
+    headers_schema,
+    problem_responses,
+    request_schema,
+    response_schema,
+)
+from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_OFFERSET, ROOT_SESSION
+from gateway.wire.documents import Document, to_json
+from gateway.wire.headers import (
+    FEDERATION_BUDGET_MS,
+    FEDERATION_PATH,
+    IDEMPOTENCY_KEY,
+    PREFER,
+    Preferences,
+    parse_prefer,
+)
+from gateway.wire.schemas.data import DataSchema
+from gateway.wire.schemas.executable import ExecutableSchema
+from gateway.wire.schemas.request import ExecutionRequestSchema
+from gateway.wire.schemas.resources import ComputeSchema, StorageSchema, VolumeSchema
+from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
+from gateway.wire.schemas.update import UpdateSchema
+from node_stub.documents import Collection, url_of
+from node_stub.errors import (
+    MAX_KEY_LENGTH,
+    KeyTooLongError,
+    UnknownDocumentError,
+    UpdateRefusedError,
+)
+from node_stub.presenting import present_component, present_offerset, present_session
+from node_stub.scheduler import Order, Scheduler
+from node_stub.sessions import Caller, Sessions
+
+_API_TAGS: Final = ("execution",)
+_COMPONENTS: Final = {
+    Collection.EXECUTABLES: ExecutableSchema(),
+    Collection.COMPUTE: ComputeSchema(),
+    Collection.STORAGE: StorageSchema(),
+    Collection.DATA: DataSchema(),
+    Collection.VOLUMES: VolumeSchema(),
+}
+_MAX_LOGGED_PATH: Final = 1000
+_MAX_BUDGET_DIGITS: Final = 12  # milliseconds of thirty years
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """What the handlers call."""
+
+    scheduler: Scheduler
+    sessions: Sessions
+    public_url: str | None
+
+
+SERVICES = web.AppKey("node_services", NodeServices)
+"""Where the application keeps what its handlers call."""
+
+
+class RequestHeadersSchema(Schema):
+    """Headers that a request may carry."""
+
+    idempotency_key = fields.String(data_key=IDEMPOTENCY_KEY)
+    prefer = fields.String(data_key=PREFER)
+    federation_budget_ms = fields.String(data_key=FEDERATION_BUDGET_MS)
+    federation_path = fields.String(data_key=FEDERATION_PATH)
+
+
+class UpdateHeadersSchema(Schema):
+    """Headers that an update may carry."""
+
+    prefer = fields.String(data_key=PREFER)
+
+
+class ActuatorSchema(Schema):
+    """The answer of the upstream service's health probe."""
+
+    status = fields.String(required=True)
+
+
+_OFFERSET_SEEN: Final[dict[int, Document]] = {
+    303: {"description": "The offer set, and where it can be read", "schema": OfferSetSchema()},
+    **problem_responses(422),
+}
+_SESSION_SEEN: Final[dict[int, Document]] = {
+    303: {"description": "The session, and where it can be read", "schema": SessionSchema()},
+    400: {"description": "Why no session is possible", "schema": SessionSchema()},
+    **problem_responses(422),
+}
+
+
+@docs(tags=_API_TAGS, summary="Ask for offers", responses=_OFFERSET_SEEN)
+@headers_schema(RequestHeadersSchema())
+@request_schema(ExecutionRequestSchema())
+@response_schema(OfferSetSchema(), 200, description="The offer set, where that is preferred")
+async def post_requests(request: web.Request) -> web.Response:
+    """Answer a request with an offer set."""
+    services, base = request.app[SERVICES], _base_of(request)
+    order = await _read_order(request)
+    uuid = await services.scheduler.offer(order)
+    caller = _caller_of(request)
+    record, sessions = await services.sessions.offerset(uuid, caller)
+    document = present_offerset(record, sessions, caller, base)
+    return _created(request, document, url_of(base, Collection.OFFERSETS, uuid), ROOT_OFFERSET)
+
+
+@docs(tags=_API_TAGS, summary="Execute at once", responses=_SESSION_SEEN)
+@headers_schema(RequestHeadersSchema())
+@request_schema(ExecutionRequestSchema())
+@response_schema(SessionSchema(), 200, description="The session, where that is preferred")
+async def post_direct(request: web.Request) -> web.Response:
+    """Answer a request with an accepted session, or a FAILED one that says why not."""
+    services, base = request.app[SERVICES], _base_of(request)
+    order = await _read_order(request)
+    uuid = await services.scheduler.direct(order)
+    caller = _caller_of(request)
+    record = await services.sessions.session(uuid, caller)
+    document = present_session(record, caller, base)
+    if record.slot is None:
+        return answer(
+            request, document, root=ROOT_SESSION, status=400, headers=_echoed_key(request)
+        )
+    return _created(request, document, url_of(base, Collection.SESSIONS, uuid), ROOT_SESSION)
+
+
+@docs(tags=_API_TAGS, summary="An offer set", responses=problem_responses(404))
+@response_schema(OfferSetSchema(), 200)
+async def get_offerset(request: web.Request) -> web.Response:
+    """Show an offer set, its sessions as they stand now."""
+    services, caller, uuid = request.app[SERVICES], _caller_of(request), read_uuid(request)
+    record, sessions = await services.sessions.offerset(uuid, caller)
+    document = present_offerset(record, sessions, caller, _base_of(request))
+    return answer(request, document, root=ROOT_OFFERSET)
+
+
+@docs(tags=_API_TAGS, summary="A session", responses=problem_responses(404))
+@response_schema(SessionSchema(), 200)
+async def get_session(request: web.Request) -> web.Response:
+    """Show a session as it stands now."""
+    services, caller, uuid = request.app[SERVICES], _caller_of(request), read_uuid(request)
+    record = await services.sessions.session(uuid, caller)
+    return answer(request, present_session(record, caller, _base_of(request)), root=ROOT_SESSION)
+
+
+@docs(tags=_API_TAGS, summary="Change a session", responses=problem_responses(403, 404, 409))
+@headers_schema(UpdateHeadersSchema())
+@request_schema(UpdateSchema())
+@response_schema(SessionSchema(), 200, description="The session after the change, or without it")
+async def post_session(request: web.Request) -> web.Response:
+    """Accept, reject or cancel."""
+    services, base, uuid = request.app[SERVICES], _base_of(request), read_uuid(request)
+    require_principal(request)
+    update = await read_body(request)
+    caller = _caller_of(request)
+    updated = await services.sessions.update(uuid, update, caller)
+    preferences = _preferences_of(request)
+    if updated.refusal is not None and preferences.strict:
+        raise UpdateRefusedError(updated.refusal["message"])
+    document = present_session(updated.record, caller, base, updated.refusal)
+    headers = {"Preference-Applied": "handling=strict"} if preferences.strict else None
+    return answer(request, document, root=ROOT_SESSION, headers=headers)
+
+
+@docs(tags=("operation",), summary="Whether the service is up", media_types=JSON_ONLY)
+@response_schema(ActuatorSchema(), 200)
+async def get_actuator_health(_request: web.Request) -> web.Response:
+    """Answer like the upstream service's probe."""
+    return web.Response(body=to_json({"status": "UP"}), content_type=JSON_ONLY[0])
+
+
+def _component_handler(
+    collection: Collection, schema: Schema
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler that shows one component as its session has it."""
+
+    @docs(tags=_API_TAGS, summary=f"A component ({collection})", responses=problem_responses(404))
+    @response_schema(schema, 200)
+    async def get_component(request: web.Request) -> web.Response:
+        services, caller, uuid = request.app[SERVICES], _caller_of(request), read_uuid(request)
+        record = await services.sessions.session_of_component(uuid, caller)
+        document = present_component(record, collection, uuid, caller, _base_of(request))
+        if document is None:
+            raise UnknownDocumentError("component", uuid)
+        return answer(request, document, root=ROOT_DOCUMENT)
+
+    return get_component
+
+
+def add_api_routes(app: web.Application, services: NodeServices) -> None:
+    """Serve the ExecutionBroker API."""
+    app[SERVICES] = services
+    app.router.add_post("/requests", post_requests)
+    app.router.add_post("/direct", post_direct)
+    app.router.add_get("/offersets/{uuid}", get_offerset)
+    app.router.add_get("/sessions/{uuid}", get_session)
+    app.router.add_post("/sessions/{uuid}", post_session)
+    for collection, schema in _COMPONENTS.items():
+        app.router.add_get(f"/{collection}/{{uuid}}", _component_handler(collection, schema))
+    app.router.add_get("/actuator/health", get_actuator_health)
+
+
+async def _read_order(request: web.Request) -> Order:
+    key = request.headers.get(IDEMPOTENCY_KEY) or None
+    if key is not None and len(key) > MAX_KEY_LENGTH:
+        raise KeyTooLongError
+    if passed := request.headers.get(FEDERATION_PATH):
+        _log.info("federated_request", path=passed[:_MAX_LOGGED_PATH])
+    principal = require_principal(request)
+    document = await read_body(request)
+    # The members' order means nothing, and a client may write them in another one next time.
+    canonical = msgspec.json.encode(document, order="deterministic")
+    return Order(
+        document=document,
+        owner=principal.owner,
+        path=request.path,
+        digest=hashlib.sha256(canonical).digest(),
+        key=key,
+        budget_ms=_budget_ms(request),
+    )
+
+
+def _budget_ms(request: web.Request) -> int | None:
+    """How long whoever asks will still wait; a budget that cannot be read is none."""
+    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
+    digits = text.removeprefix("-")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_BUDGET_DIGITS
+    return int(text) if is_number else None
+
+
+def _caller_of(request: web.Request) -> Caller:
+    principal = principal_of(request)
+    return Caller() if principal is None else Caller(principal.owner, principal.is_admin)
+
+
+def _base_of(request: web.Request) -> str:
+    return base_url(request, request.app[SERVICES].public_url)
+
+
+def _preferences_of(request: web.Request) -> Preferences:
+    return parse_prefer(request.headers.getall(PREFER, []))
+
+
+def _echoed_key(request: web.Request) -> dict[str, str]:
+    """The idempotency key again: so a gateway learns that it is honoured here."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    return {IDEMPOTENCY_KEY: key} if key else {}
+
+
+def _created(request: web.Request, document: Document, location: str, root: str) -> web.Response:
+    """A redirect that carries what it leads to; only that, if the client prefers it so."""
+    headers = _echoed_key(request)
+    if _preferences_of(request).representation:
+        headers |= {"Preference-Applied": "return=representation", hdrs.CONTENT_LOCATION: location}
+        return answer(request, document, root=root, headers=headers)
+    headers[hdrs.LOCATION] = location
+    return answer(request, document, root=root, status=303, headers=headers)

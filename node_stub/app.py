@@ -1,0 +1,182 @@
+"""Where a node is put together: the one place that builds its objects."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Final
+from uuid import UUID, uuid4
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.httpkit.application import add_documentation, new_app
+from gateway.httpkit.auth import Authenticator
+from gateway.httpkit.health import Lifecycle
+from gateway.httpkit.openapi import build_document
+from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.server_settings import Reads
+from gateway.httpkit.telemetry import HttpMetrics
+from gateway.wire.documents import Document
+from node_stub.api import NodeServices, add_api_routes
+from node_stub.background import supervised
+from node_stub.clock import Clock, SystemClock
+from node_stub.config import NodeSettings
+from node_stub.ledger import Ledger
+from node_stub.metrics import PREFIX, NodeMetrics
+from node_stub.platforms.base import Platform
+from node_stub.platforms.simulated import SimulatedPlatform
+from node_stub.reconciler import Reconciler
+from node_stub.scheduler import Scheduler, whole_second
+from node_stub.sessions import Sessions
+from node_stub.store import Store
+from node_stub.sweeper import Sweeper
+
+DISTRIBUTION: Final = "execbroker-gateway"
+"""The distribution that this package comes in, whose version is the node's."""
+
+METRICS_PATH: Final = "/metrics"
+"""Where the gauges are read."""
+
+SIMULATED_FILE: Final = "simulated.db"
+"""Where the simulated platform keeps its jobs, in the data directory."""
+
+
+def build_app(
+    settings: NodeSettings,
+    data_dir: Path,
+    *,
+    clock: Clock | None = None,
+    mint: Callable[[], UUID] = uuid4,
+    platform: Platform | None = None,
+    passwords: Passwords | None = None,
+) -> web.Application:
+    """A node, ready to be served; it opens its files when it starts.
+
+    Parameters
+    ----------
+    mint
+        Gives a fresh UUID at each call.
+    platform
+        What sessions run on; by default the one that the settings say.
+    """
+    clock = clock or SystemClock()
+    store = Store(data_dir / settings.database_path)
+    rng = Random()  # noqa: S311 - only chooses which simulated jobs fail
+    platform = platform or SimulatedPlatform(
+        settings.platform, data_dir / SIMULATED_FILE, clock, rng
+    )
+    authenticator = Authenticator(store, settings.admin, settings.authentication, passwords)
+    http_metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
+    app = new_app(
+        authenticator=authenticator,
+        metrics=http_metrics,
+        lifecycle=Lifecycle({"database": store.is_open}),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    _add_node(app, settings, store, platform, clock, mint, NodeMetrics(http_metrics.registry))
+    add_documentation(
+        app,
+        authenticator=authenticator,
+        **_described(settings),
+        public_url=settings.public_url,
+    )
+    return app
+
+
+def _add_node(
+    app: web.Application,
+    settings: NodeSettings,
+    store: Store,
+    platform: Platform,
+    clock: Clock,
+    mint: Callable[[], UUID],
+    metrics: NodeMetrics,
+) -> None:
+    ledger = Ledger(settings.capacity)
+    rules = settings.rules(platform.kinds, platform.estimates)
+    reconciler = Reconciler(store, platform, ledger, settings.reconciler, clock, metrics)
+
+    def awake(session: UUID | None) -> None:
+        if session is None:
+            sweeper.wake()
+        else:
+            reconciler.wake(session)
+
+    sessions = Sessions(
+        store,
+        ledger,
+        clock,
+        awake,
+        has_private_reads=settings.authentication.reads is Reads.OWNER,
+    )
+    scheduler = Scheduler(
+        store, ledger, rules, settings.offers, clock, mint, metrics, sessions.expire, awake
+    )
+    sweeper = Sweeper(sessions, store, ledger, settings.retention, clock)
+
+    @web.middleware
+    async def show_metrics(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Gauges are set when they are asked for."""
+        if request.path == METRICS_PATH:
+            expected = await store.holding_count()
+            metrics.show_ledger(ledger, whole_second(clock.now()), expected)
+            metrics.show_sessions(await store.phase_counts())
+        return await handler(request)
+
+    app.middlewares.append(show_metrics)
+    app.cleanup_ctx.append(
+        _opened(store, platform, partial(_fill_ledger, ledger, sessions, store, clock))
+    )
+    app.cleanup_ctx.append(supervised("reconciler", reconciler.run))
+    app.cleanup_ctx.append(supervised("sweeper", sweeper.run))
+    add_api_routes(app, NodeServices(scheduler, sessions, settings.public_url))
+
+
+def _opened(
+    store: Store, platform: Platform, fill_ledger: Callable[[], Awaitable[None]]
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """A cleanup context: files and platform are open, and the ledger says what they say."""
+
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        await store.open()
+        try:
+            await platform.open()
+            try:
+                await fill_ledger()
+                yield
+            finally:
+                await platform.close()
+        finally:
+            await store.close()
+
+    return context
+
+
+async def _fill_ledger(ledger: Ledger, sessions: Sessions, store: Store, clock: Clock) -> None:
+    """Enter what was booked before the last stop, as far as it still lies ahead."""
+    await sessions.expire()
+    records = await store.booked_sessions()
+    bookings = [record.booking for record in records if record.booking is not None]
+    for booking in sorted(bookings, key=lambda b: min((span.start for span in b.spans), default=0)):
+        ledger.restore(booking)
+    ledger.prune(whole_second(clock.now()) - 1)
+
+
+def describe_api(app: web.Application, settings: NodeSettings) -> Document:
+    """The OpenAPI document of a node."""
+    return build_document(
+        app,
+        **_described(settings),
+        authentication=settings.authentication,
+        url=settings.public_url or "/",
+    )
+
+
+def _described(settings: NodeSettings) -> dict[str, str]:
+    return {
+        "title": f"ExecutionBroker node {settings.name}",
+        "version": version(DISTRIBUTION),
+        "description": "Offers what one site can run, and runs what is accepted.",
+    }

@@ -1,0 +1,66 @@
+"""What time alone does: offers expire, the ledger's past and what was kept long enough go away."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from node_stub.clock import Clock
+from node_stub.config import RetentionSettings
+from node_stub.ledger import Ledger
+from node_stub.scheduler import whole_second
+from node_stub.sessions import Sessions
+from node_stub.store import Store
+from node_stub.waiting import wait_until
+
+FORGET_EVERY: Final = timedelta(hours=1)
+"""How often old records are looked for: the shortest retention anybody would set."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Wakes when the next offer expires, and now and then to tidy up."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        store: Store,
+        ledger: Ledger,
+        settings: RetentionSettings,
+        clock: Clock,
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be another offer to expire first."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        forget_at = self._clock.now()
+        while True:
+            await self._sessions.expire()
+            now = self._clock.now()
+            self._ledger.prune(whole_second(now) - 1)
+            if now >= forget_at:
+                await self._forget(now)
+                forget_at = now + FORGET_EVERY
+            next_expiry = await self._store.next_expiry()
+            due = forget_at if next_expiry is None else min(next_expiry, forget_at)
+            await wait_until(due, self._changed, self._clock)
+
+    async def _forget(self, now: datetime) -> None:
+        async with self._store.transaction() as transaction:
+            count = await transaction.forget(
+                now - timedelta(days=self._settings.offersets_days),
+                now - timedelta(seconds=self._settings.offers_s),
+            )
+        if count:
+            _log.info("records_forgotten", count=count)

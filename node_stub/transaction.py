@@ -1,0 +1,176 @@
+"""One transaction on the node's database: reads and writes that happen together or not at all."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import aiosqlite
+
+from gateway.wire.documents import to_json
+from node_stub.platforms.base import Checkpoint
+from node_stub.queries import LIVE, all_rows, read_first, read_offerset, read_sessions
+from node_stub.records import (
+    SESSION_COLUMNS,
+    IdempotencyRecord,
+    OfferSetRecord,
+    SessionRecord,
+    from_session,
+    to_micros,
+)
+
+_FORGET_OFFERS: Final = (
+    "DELETE FROM sessions WHERE phase IN ('REJECTED', 'EXPIRED') AND modified < ?"
+)
+_FORGET_OFFERSETS: Final = (
+    "DELETE FROM offersets WHERE created < ? AND NOT EXISTS (SELECT 1 FROM sessions"  # noqa: S608
+    f" WHERE sessions.offerset = offersets.uuid AND (phase = 'OFFERED' OR ({LIVE})))"
+)
+
+
+class Transaction:
+    """Reads and writes that happen together or not at all. Made by ``Store.transaction``."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._afterwards: list[Callable[[], None]] = []
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Call this once the transaction is committed, before anybody else can begin one."""
+        self._afterwards.append(act)
+
+    def committed(self) -> None:
+        """Call what was asked for afterwards."""
+        for act in self._afterwards:
+            act()
+
+    async def offerset(self, uuid: UUID) -> OfferSetRecord | None:
+        """One offer set."""
+        return await read_offerset(self._connection, uuid)
+
+    async def session(self, uuid: UUID) -> SessionRecord | None:
+        """One session."""
+        return await read_first(self._connection, "uuid = ?", (str(uuid),))
+
+    async def sessions_of(self, offerset: UUID) -> list[SessionRecord]:
+        """The sessions of an offer set, in the order of their offers."""
+        return await read_sessions(
+            self._connection, "offerset = ? ORDER BY position", (str(offerset),)
+        )
+
+    async def expired_offers(self, now: datetime) -> list[SessionRecord]:
+        """Sessions that are still offered although they have expired."""
+        return await read_sessions(
+            self._connection, "phase = 'OFFERED' AND expires <= ?", (to_micros(now),)
+        )
+
+    async def add_offerset(self, record: OfferSetRecord) -> None:
+        """Save a new offer set."""
+        await self._connection.execute(
+            "INSERT INTO offersets (uuid, owner, result, messages, created) VALUES (?, ?, ?, ?, ?)",
+            (
+                str(record.uuid),
+                record.owner,
+                record.result.value,
+                to_json(record.messages),
+                to_micros(record.created),
+            ),
+        )
+
+    async def add_session(self, record: SessionRecord, components: Iterable[UUID]) -> None:
+        """Save a new session and where to find its components."""
+        await self._connection.execute(
+            f"INSERT INTO sessions ({SESSION_COLUMNS})"  # noqa: S608 - our own constant
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            from_session(record),
+        )
+        await self._connection.executemany(
+            "INSERT INTO components (uuid, session) VALUES (?, ?)",
+            [(str(uuid), str(record.uuid)) for uuid in components],
+        )
+        await self._add_event(record)
+
+    async def save_session(self, record: SessionRecord, before: SessionRecord) -> None:
+        """Save a session that has changed, if nobody else changed it meanwhile."""
+        values = from_session(record)
+        cursor = await self._connection.execute(
+            "UPDATE sessions SET phase = ?, target = ?, intent = ?, intent_at = ?, components = ?,"
+            " document = ?, slot = ?, spans = ?, start_at = ?, expires = ?, created = ?,"
+            " modified = ?, messages = ? WHERE uuid = ? AND phase = ? AND intent = ?",
+            (*values[4:], values[0], before.phase.value, before.standing.intent.value),
+        )
+        if cursor.rowcount != 1:
+            raise AssertionError("a session changed under a transaction")
+        if record.phase is not before.phase:
+            await self._add_event(record)
+
+    async def _add_event(self, record: SessionRecord) -> None:
+        await self._connection.execute(
+            "INSERT INTO events (time, session, owner, phase) VALUES (?, ?, ?, ?)",
+            (
+                to_micros(record.modified),
+                str(record.uuid),
+                record.owner,
+                record.phase.value,
+            ),
+        )
+
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save what the platform needs to find a job again."""
+        await self._connection.execute(
+            "INSERT INTO checkpoints (session, checkpoint) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET checkpoint = excluded.checkpoint",
+            (str(checkpoint.session), to_json(checkpoint.to_document())),
+        )
+
+    async def remove_checkpoint(self, session: UUID) -> None:
+        """Forget a job that is gone."""
+        await self._connection.execute("DELETE FROM checkpoints WHERE session = ?", (str(session),))
+
+    async def answered(self, owner: str, key: str) -> IdempotencyRecord | None:
+        """What a request with this key was answered with."""
+        rows = await all_rows(
+            self._connection,
+            "SELECT path, digest, result FROM idempotency WHERE owner = ? AND key = ?",
+            (owner, key),
+        )
+        if not rows:
+            return None
+        path, digest, result = rows[0]
+        return IdempotencyRecord(owner, key, path, digest, UUID(result))
+
+    async def add_answer(self, record: IdempotencyRecord, now: datetime) -> None:
+        """Remember what a request was answered with."""
+        await self._connection.execute(
+            "INSERT INTO idempotency (owner, key, path, digest, result, created)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                record.owner,
+                record.key,
+                record.path,
+                record.digest,
+                str(record.result),
+                to_micros(now),
+            ),
+        )
+
+    async def forget(self, offersets_before: datetime, offers_before: datetime) -> int:
+        """Remove what is kept long enough; how many offer sets and sessions.
+
+        Parameters
+        ----------
+        offersets_before
+            Offer sets made before this, unless a session of theirs has not come to its end.
+        offers_before
+            Offers that were never accepted and ended before this.
+        """
+        removed = 0
+        for sql, limit in (
+            (_FORGET_OFFERS, offers_before),
+            (_FORGET_OFFERSETS, offersets_before),
+            ("DELETE FROM idempotency WHERE created < ?", offersets_before),
+            ("DELETE FROM events WHERE time < ?", offersets_before),
+        ):
+            cursor = await self._connection.execute(sql, (to_micros(limit),))
+            removed += cursor.rowcount
+        return removed
