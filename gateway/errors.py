@@ -77,17 +77,6 @@ class UnknownPolicyError(ProblemError):
         super().__init__(f"There is no policy {policy!r}; choose one of {', '.join(known)}.")
 
 
-class MalformedHeaderError(ProblemError):
-    """A request header that cannot be understood."""
-
-    slug = "malformed-header"
-    title = "Header not understood"
-    status = 400
-
-    def __init__(self, header: str, why: str) -> None:
-        super().__init__(f"The header {header} {why}.")
-
-
 class NoNodeAnsweredError(ProblemError):
     """Not one node could be reached in time; a NO would be a lie."""
 

@@ -1,4 +1,4 @@
-"""What the handlers read off every request: who calls, and what was asked besides the document."""
+"""Who calls, as the handlers read it off every request."""
 
 from aiohttp import hdrs, web
 
@@ -6,7 +6,6 @@ from gateway.httpkit.auth import principal_of
 from gateway.httpkit.server_settings import Reads
 from gateway.httpkit.telemetry import request_id_of
 from gateway.services.caller import ADMIN_OWNER, Caller
-from gateway.wire.headers import Preferences, parse_prefer
 
 READS = web.AppKey("reads", Reads)
 """Who may read sessions and offer sets."""
@@ -28,8 +27,3 @@ def caller_of(request: web.Request) -> Caller:
         authorization=request.headers.get(hdrs.AUTHORIZATION),
         must_own_to_read=must_own,
     )
-
-
-def preferences_of(request: web.Request) -> Preferences:
-    """What the client would like, RFC 7240."""
-    return parse_prefer(request.headers.getall("Prefer", []))

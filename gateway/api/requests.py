@@ -1,16 +1,22 @@
 """Asking for offers, reading what was offered, and executing directly."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from gateway.api.callers import caller_of, preferences_of
+from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_offerset, present_session
-from gateway.errors import MalformedHeaderError
 from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
+from gateway.httpkit.conversation import (
+    MAX_KEY_LENGTH,
+    budget_ms_of,
+    created,
+    federation_path_of,
+    idempotency_key_of,
+    preferences_of,
+)
 from gateway.httpkit.operations import (
     docs,
     headers_schema,
@@ -22,8 +28,12 @@ from gateway.httpkit.operations import (
 from gateway.services.direct import DirectService, FailedDirect
 from gateway.services.offers import OfferQuestion, OffersService
 from gateway.wire.codecs.roots import ROOT_OFFERSET, ROOT_SESSION
-from gateway.wire.documents import Document
-from gateway.wire.headers import FEDERATION_BUDGET_MS, FEDERATION_PATH, IDEMPOTENCY_KEY
+from gateway.wire.headers import (
+    FEDERATION_BUDGET_MS,
+    FEDERATION_PATH,
+    IDEMPOTENCY_KEY,
+    PREFER,
+)
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
 
@@ -33,8 +43,8 @@ OFFERS = web.AppKey("offers", OffersService)
 DIRECT = web.AppKey("direct", DirectService)
 """Asks the nodes and accepts the best."""
 
-MAX_KEY_LENGTH: Final = 255
-"""Characters of an idempotency key; a UUID has 36."""
+MAX_BUDGET_DIGITS: Final = 9
+"""Digits of a budget: eleven days, where real ones are seconds."""
 
 _COUNT = validate.Range(min=1, max=1000)
 
@@ -66,15 +76,24 @@ class OfferHeadersSchema(Schema):
     """Headers that requests for offers may carry."""
 
     prefer = fields.String(
-        data_key="Prefer",
+        data_key=PREFER,
         metadata={
             "description": "RFC 7240: `wait=SECONDS`, `return=representation`, `handling=strict`."
         },
     )
     idempotency_key = fields.String(
         data_key=IDEMPOTENCY_KEY,
-        validate=validate.Length(max=MAX_KEY_LENGTH),
+        validate=validate.Length(min=1, max=MAX_KEY_LENGTH),
         metadata={"description": "The same key, owner and body are answered alike."},
+    )
+    federation_path = fields.String(
+        data_key=FEDERATION_PATH,
+        metadata={"description": "The gateways that a request has passed, separated by commas."},
+    )
+    federation_budget_ms = fields.String(
+        data_key=FEDERATION_BUDGET_MS,
+        validate=validate.Regexp(f"^[0-9]{{1,{MAX_BUDGET_DIGITS}}}$"),
+        metadata={"description": "Milliseconds that the last of them still waits."},
     )
 
 
@@ -95,7 +114,8 @@ async def post_request(request: web.Request) -> web.Response:
     question = await read_question(request)
     reading = await request.app[OFFERS].ask(question, caller_of(request))
     document = present_offerset(reading, own_base_url(request))
-    return created(request, document, ROOT_OFFERSET, f"/offersets/{reading.row.uuid}")
+    location = f"{own_base_url(request)}/offersets/{reading.row.uuid}"
+    return created(request, document, root=ROOT_OFFERSET, location=location)
 
 
 @docs(tags=["requests"], summary="An offer set as it is now", responses=problem_responses(404))
@@ -126,7 +146,8 @@ async def post_direct(request: web.Request) -> web.Response:
     if isinstance(result, FailedDirect):
         return answer(request, result.document, root=ROOT_SESSION, status=HTTPStatus.BAD_REQUEST)
     document = present_session(result, own_base_url(request))
-    return created(request, document, ROOT_SESSION, f"/sessions/{result.row.uuid}")
+    location = f"{own_base_url(request)}/sessions/{result.row.uuid}"
+    return created(request, document, root=ROOT_SESSION, location=location)
 
 
 def add_request_routes(app: web.Application) -> None:
@@ -136,23 +157,11 @@ def add_request_routes(app: web.Application) -> None:
     app.router.add_post("/direct", post_direct)
 
 
-def created(request: web.Request, document: Document, root: str, path: str) -> web.Response:
-    """303 to what was made, with it in the body; 200 for those who prefer that."""
-    headers: dict[str, str] = {hdrs.LOCATION: own_base_url(request) + path}
-    if key := request.headers.get(IDEMPOTENCY_KEY):
-        # Says to a gateway above that asking this one twice is safe.
-        headers[IDEMPOTENCY_KEY] = key
-    if preferences_of(request).representation:
-        headers["Preference-Applied"] = "return=representation"
-        return answer(request, document, root=root, headers=headers)
-    return answer(request, document, root=root, status=HTTPStatus.SEE_OTHER, headers=headers)
-
-
 async def read_question(request: web.Request) -> OfferQuestion:
     """The document and everything that was asked besides it."""
     document = await read_body(request)
     query = read_query(request)
-    hops = _read_hops(request)
+    budget_ms = budget_ms_of(request)
     nodes = query.get("nodes")
     return OfferQuestion(
         document=document,
@@ -164,34 +173,7 @@ async def read_question(request: web.Request) -> OfferQuestion:
         min_offers=query.get("min_offers"),
         require=frozenset(query.get("require", ())),
         wait_s=preferences_of(request).wait_s,
-        key=_read_key(request),
-        hops=hops.path,
-        budget_s=hops.budget_s,
+        key=idempotency_key_of(request),
+        hops=federation_path_of(request),
+        budget_s=None if budget_ms is None else budget_ms / 1000,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Hops:
-    path: tuple[str, ...]
-    budget_s: float | None
-
-
-def _read_hops(request: web.Request) -> _Hops:
-    """What gateways before this one say; who says nothing sensible is a client."""
-    listed = ",".join(request.headers.getall(FEDERATION_PATH, []))
-    path = tuple(name.strip() for name in listed.split(",") if name.strip())
-    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
-    if not text:
-        return _Hops(path, None)
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise MalformedHeaderError(FEDERATION_BUDGET_MS, "must be a whole number of milliseconds")
-    return _Hops(path, int(text) / 1000)
-
-
-def _read_key(request: web.Request) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return None
-    if not 1 <= len(key) <= MAX_KEY_LENGTH:
-        raise MalformedHeaderError(IDEMPOTENCY_KEY, f"must be 1 to {MAX_KEY_LENGTH} characters")
-    return key

@@ -1,17 +1,22 @@
 """Sessions and their components: reading them, and changing their phase."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from marshmallow import Schema, fields
 
-from gateway.api.callers import caller_of, preferences_of
+from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_session
 from gateway.clock import Clock
 from gateway.domain.showing import COMPONENT_PATHS, show_component, with_message
 from gateway.errors import UnknownComponentError, UpdateRefusedError
 from gateway.httpkit.bodies import answer, read_body, read_uuid
+from gateway.httpkit.conversation import preferences_of
 from gateway.httpkit.operations import (
     docs,
+    headers_schema,
     problem_responses,
     request_schema,
     response_schema,
@@ -20,9 +25,13 @@ from gateway.services.acceptance import AcceptanceService
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_SESSION
 from gateway.wire.documents import Document
+from gateway.wire.headers import PREFER
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel, SessionPhase
+from gateway.wire.schemas.data import DataSchema
+from gateway.wire.schemas.executable import ExecutableSchema
+from gateway.wire.schemas.resources import ComputeSchema, StorageSchema, VolumeSchema
 from gateway.wire.schemas.session import SessionSchema
 from gateway.wire.schemas.update import UpdateSchema
 
@@ -36,6 +45,21 @@ CLOCK = web.AppKey("clock", Clock)
 """The time that messages carry."""
 
 _PHASE_PATHS: Final = frozenset({"phase", "/phase"})
+_COMPONENTS: Final[Mapping[str, Schema]] = {
+    COMPONENT_PATHS["executable"]: ExecutableSchema(),
+    COMPONENT_PATHS["compute"]: ComputeSchema(),
+    COMPONENT_PATHS["storage"]: StorageSchema(),
+    COMPONENT_PATHS["data"]: DataSchema(),
+    COMPONENT_PATHS["volumes"]: VolumeSchema(),
+}
+
+
+class UpdateHeadersSchema(Schema):
+    """Headers that updates may carry."""
+
+    prefer = fields.String(
+        data_key=PREFER, metadata={"description": "RFC 7240: `handling=strict`."}
+    )
 
 
 @docs(tags=["sessions"], summary="A session as it is now", responses=problem_responses(404))
@@ -53,6 +77,7 @@ async def get_session(request: web.Request) -> web.Response:
     "`meta.messages`; with `Prefer: handling=strict` it is answered 409.",
     responses=problem_responses(403, 404, 409, 503),
 )
+@headers_schema(UpdateHeadersSchema())
 @request_schema(UpdateSchema())
 @response_schema(SessionSchema(), 200, description="The session after, or without, the change")
 async def post_session(request: web.Request) -> web.Response:
@@ -71,15 +96,20 @@ async def post_session(request: web.Request) -> web.Response:
     return answer(request, _with_notes(reading, notes, request), root=ROOT_SESSION)
 
 
-@docs(tags=["sessions"], summary="A component of a session", responses=problem_responses(404))
-async def get_component(request: web.Request) -> web.Response:
-    """Read an executable, a compute, storage or data resource, or a volume."""
-    uuid = read_uuid(request)
-    reading = await request.app[SESSIONS].read_component(uuid, caller_of(request))
-    component = show_component(present_session(reading, own_base_url(request)), uuid)
-    if component is None:
-        raise UnknownComponentError(uuid)
-    return answer(request, component, root=ROOT_DOCUMENT)
+def component_handler(path: str, schema: Schema) -> Handler:
+    """The handler that shows an executable, a compute, storage or data resource, or a volume."""
+
+    @docs(tags=["sessions"], summary=f"A component ({path})", responses=problem_responses(404))
+    @response_schema(schema, 200, description="The component")
+    async def get_component(request: web.Request) -> web.Response:
+        uuid = read_uuid(request)
+        reading = await request.app[SESSIONS].read_component(uuid, caller_of(request))
+        component = show_component(present_session(reading, own_base_url(request)), uuid)
+        if component is None:
+            raise UnknownComponentError(uuid)
+        return answer(request, component, root=ROOT_DOCUMENT)
+
+    return get_component
 
 
 def wanted_phase(update: Document) -> SessionPhase:
@@ -105,8 +135,8 @@ def add_session_routes(app: web.Application) -> None:
     """Serve sessions and components."""
     app.router.add_get("/sessions/{uuid}", get_session)
     app.router.add_post("/sessions/{uuid}", post_session)
-    for path in COMPONENT_PATHS.values():
-        app.router.add_get(f"/{path}/{{uuid}}", get_component)
+    for path, schema in _COMPONENTS.items():
+        app.router.add_get(f"/{path}/{{uuid}}", component_handler(path, schema))
 
 
 def _note(refusal: UpdateRefusedError, request: web.Request) -> Document:

@@ -169,13 +169,15 @@ class _OpenApi31(AiohttpApiSpec):  # type: ignore[misc]  # the package has no an
         )
         if access is not Access.OPEN and len(media_types) > 1:
             implied.add(HTTPStatus.NOT_ACCEPTABLE)
-        responses = problem_responses(*sorted(implied)) | {
-            int(status): response for status, response in data["responses"].items()
+        responses = {
+            int(status): _response(response, media_types)
+            for status, response in data["responses"].items()
         }
-        operation["responses"] = {
-            str(status): _response(response, media_types)
-            for status, response in sorted(responses.items())
-        }
+        for status, problem in problem_responses(*implied).items():
+            made = responses.setdefault(status, {"description": problem["description"]})
+            # An operation with a document of its own for a failure can still end in a problem.
+            made["content"] = made.get("content", {}) | _response(problem, media_types)["content"]
+        operation["responses"] = {str(status): responses[status] for status in sorted(responses)}
         operation["security"] = self._security(access)
         self.spec.path(path=url_path, operations={method: operation})
 

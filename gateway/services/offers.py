@@ -36,7 +36,7 @@ from gateway.services.sessions import SessionReading
 from gateway.settings import FederationSettings
 from gateway.stores.offersets import OfferSetRow
 from gateway.stores.sessions import SessionRow
-from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.documents import Document, from_json, to_canonical_json, to_json
 from gateway.wire.kinds import COMPONENT_KINDS
 from gateway.wire.views import RequestView
 
@@ -68,8 +68,11 @@ class OfferQuestion:
     budget_s: float | None = None
 
     def fingerprint(self) -> bytes:
-        """What must be equal for an idempotency key to mean the same request."""
-        return to_json(
+        """What must be equal for an idempotency key to mean the same request.
+
+        The order of members means nothing: a client may write them in another one next time.
+        """
+        return to_canonical_json(
             [
                 self.document,
                 self.limit,

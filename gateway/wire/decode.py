@@ -16,7 +16,7 @@ import msgspec
 from gateway.wire.compile import Compiled
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import SessionPhase
-from gateway.wire.schemas.session import SessionSchema
+from gateway.wire.schemas.session import NodeSessionSchema
 from gateway.wire.timecheck import Times, check_times
 from gateway.wire.times import Interval, TimeSyntaxError
 from gateway.wire.views import Bounds, OptionView, Quote, SessionView, sum_bounds
@@ -36,7 +36,7 @@ MAX_DEPTH: Final = 128
 _EPOCH_YEARS: Final = 2000
 """Instants before this year are counted from the epoch by mistake."""
 
-_SESSION: Final = Compiled(SessionSchema())
+_SESSION: Final = Compiled(NodeSessionSchema())
 _PHASES: Final = {phase.value: phase for phase in SessionPhase}
 
 

@@ -8,12 +8,18 @@ Document: TypeAlias = dict[str, Any]
 """A JSON object that is carried through: only views of it are read."""
 
 _ENCODER: Final = msgspec.json.Encoder()
+_CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 _DECODER: Final = msgspec.json.Decoder()
 
 
 def to_json(document: Any) -> bytes:
     """The compact JSON text; members keep their order."""
     return _ENCODER.encode(document)
+
+
+def to_canonical_json(document: Any) -> bytes:
+    """The same text for documents that differ only in the order of their members."""
+    return _CANONICAL.encode(document)
 
 
 def from_json(text: bytes | str) -> Any:

@@ -17,7 +17,7 @@ from gateway.wire.schemas.blocks import (
 from gateway.wire.schemas.components import ComponentSchema, ScheduleSchema
 from gateway.wire.schemas.data import DataSchema
 from gateway.wire.schemas.executable import ExecutableSchema
-from gateway.wire.schemas.fields import Flag, Instant, Number, Whole
+from gateway.wire.schemas.fields import Flag, Instant, Number, StringMap, Whole
 from gateway.wire.schemas.resources import ComputeSchema, StorageSchema
 
 OUTCOMES = ("answered", "no", "late", "timeout", "refused", "error", "invalid", "skipped")
@@ -46,6 +46,14 @@ class PlacementSchema(WireSchema):
     approximate = Flag(allow_none=True)
 
 
+class ReasonSchema(WireSchema):
+    """Why something is as it is: a published code, its sentence, and the facts in it."""
+
+    code = text()
+    text = text()
+    values = StringMap(allow_none=True)
+
+
 class OfferFederationSchema(WireSchema):
     """What a gateway says of an offer: who made it and why it stands where it does."""
 
@@ -53,7 +61,7 @@ class OfferFederationSchema(WireSchema):
     path = listed(fields.String())
     rank = Whole(allow_none=True)
     score = Number(allow_none=True)
-    reasons = listed(fields.String())
+    reasons = listed(ReasonSchema())
     placement = nested(PlacementSchema())
 
 
@@ -78,12 +86,18 @@ class SessionSchema(OneOfKinds):
     type_schemas = variants(ScheduledSessionSchema())
 
 
+class NodeSessionSchema(OneOfKinds):
+    """A session as a node gives it: what a gateway below adds is its own affair."""
+
+    type_schemas = variants(ScheduledSessionSchema(exclude=("federation",)))
+
+
 class CoverageSchema(WireSchema):
     """One node and what became of asking it."""
 
     node = text()
     outcome = one_of(*OUTCOMES)
-    reason = text()
+    reason = nested(ReasonSchema())
     took_ms = Number(allow_none=True)
     offers = Whole(allow_none=True)
 

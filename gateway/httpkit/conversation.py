@@ -1,0 +1,84 @@
+"""What clients, gateways and nodes say to each other in headers, beside the documents."""
+
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from gateway.httpkit.bodies import answer
+from gateway.httpkit.errors import MalformedRequestProblem
+from gateway.wire.documents import Document
+from gateway.wire.headers import (
+    FEDERATION_BUDGET_MS,
+    FEDERATION_PATH,
+    IDEMPOTENCY_KEY,
+    PREFER,
+    Preferences,
+    parse_prefer,
+)
+
+MAX_KEY_LENGTH: Final = 255
+"""Longest idempotency key, in characters; a UUID has 36."""
+
+MAX_BUDGET_DIGITS: Final = 9
+"""Longest budget: milliseconds of eleven days."""
+
+
+def preferences_of(request: web.Request) -> Preferences:
+    """What the client would like best."""
+    return parse_prefer(request.headers.getall(PREFER, []))
+
+
+def idempotency_key_of(request: web.Request) -> str | None:
+    """The key under which the same request is answered alike.
+
+    Raises
+    ------
+    MalformedRequestProblem
+        It is empty or too long.
+    """
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise MalformedRequestProblem(
+            f"The header {IDEMPOTENCY_KEY} must have 1 to {MAX_KEY_LENGTH} characters."
+        )
+    return key
+
+
+def federation_path_of(request: web.Request) -> tuple[str, ...]:
+    """The identities of the gateways that the request has passed, in order."""
+    listed = ",".join(request.headers.getall(FEDERATION_PATH, []))
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def budget_ms_of(request: web.Request) -> int | None:
+    """How long the gateway that asks will still wait, if one asks.
+
+    Raises
+    ------
+    MalformedRequestProblem
+        It is no number of milliseconds.
+    """
+    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_BUDGET_DIGITS):
+        raise MalformedRequestProblem(
+            f"The header {FEDERATION_BUDGET_MS} must be a whole number of milliseconds."
+        )
+    return int(text)
+
+
+def echoed_key(request: web.Request) -> dict[str, str]:
+    """The idempotency key again: it says to a gateway above that asking twice is safe here."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    return {IDEMPOTENCY_KEY: key} if key else {}
+
+
+def created(request: web.Request, document: Document, *, root: str, location: str) -> web.Response:
+    """A redirect to what was made, with it in the body; 200 for those who prefer that."""
+    headers = echoed_key(request)
+    if preferences_of(request).representation:
+        headers |= {"Preference-Applied": "return=representation", hdrs.CONTENT_LOCATION: location}
+        return answer(request, document, root=root, headers=headers)
+    headers[hdrs.LOCATION] = location
+    return answer(request, document, root=root, status=303, headers=headers)
