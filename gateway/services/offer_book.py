@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
@@ -25,6 +26,9 @@ from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import SessionPhase
 from gateway.wire.views import RequestView
+
+UNSAID_EXPIRY: Final = timedelta(minutes=5)
+"""How long an offer that does not say when it expires is taken to last: upstream's own time."""
 
 
 class OfferBook:
@@ -241,7 +245,7 @@ def _kept_rows(
                 position=statement["rank"],
                 phase=SessionPhase.OFFERED,
                 asked=None,
-                expires=hold.expires,
+                expires=hold.expires or now + UNSAID_EXPIRY,
                 document=hold.offer.raw,
                 federation=to_json(_with_path(statement, hold.offer.raw)),
                 observed=now,
