@@ -1,12 +1,10 @@
 """What the gateway refuses, one class a cause. Each becomes a problem body at the edge."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from gateway.wire.problem import ProblemError
-from gateway.wire.times import format_instant
 
 
 class UnknownOfferSetError(ProblemError):
@@ -164,7 +162,7 @@ class NodeRefusedAcceptError(UpdateRefusedError):
 
 
 class AcceptPendingError(UpdateRefusedError):
-    """The node has not confirmed the acceptance; it is asked until it does, or the offer ends.
+    """The node has not confirmed the acceptance; it is asked until it says what became of it.
 
     ``may_have_acted`` is false where the acceptance cannot have reached it so far.
     """
@@ -173,11 +171,10 @@ class AcceptPendingError(UpdateRefusedError):
     title = "Acceptance pending"
     status = 503
 
-    def __init__(self, node: str, until: datetime | None, *, may_have_acted: bool = True) -> None:
-        end = f" until {format_instant(until)}" if until else ""
+    def __init__(self, node: str, *, may_have_acted: bool = True) -> None:
         super().__init__(
-            f"Node {node} has not confirmed the acceptance yet; it is asked again{end}. "
-            "Read the session to see what became of it.",
+            f"Node {node} has not confirmed the acceptance yet; it is asked until it says what "
+            "became of it. Read the session to see.",
             code="urn:accept-pending",
         )
         self.headers["Retry-After"] = "1"

@@ -1,7 +1,6 @@
 """Asking for offers, reading what was offered, and executing directly."""
 
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
@@ -10,6 +9,7 @@ from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_offerset, present_session
 from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
 from gateway.httpkit.conversation import (
+    MAX_BUDGET_DIGITS,
     MAX_KEY_LENGTH,
     budget_ms_of,
     created,
@@ -42,9 +42,6 @@ OFFERS = web.AppKey("offers", OffersService)
 
 DIRECT = web.AppKey("direct", DirectService)
 """Asks the nodes and accepts the best."""
-
-MAX_BUDGET_DIGITS: Final = 9
-"""Digits of a budget: eleven days, where real ones are seconds."""
 
 _COUNT = validate.Range(min=1, max=1000)
 

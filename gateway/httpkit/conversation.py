@@ -58,8 +58,8 @@ def budget_ms_of(request: web.Request) -> int | None:
     MalformedRequestProblem
         It is no number of milliseconds.
     """
-    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
-    if not text:
+    text = request.headers.get(FEDERATION_BUDGET_MS)
+    if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_BUDGET_DIGITS):
         raise MalformedRequestProblem(

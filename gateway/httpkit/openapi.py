@@ -31,13 +31,14 @@ _METHODS = frozenset({"get", "put", "post", "delete", "patch"})  # HEAD goes wit
 _BASIC = "basic"
 _UUID_PARAMETER: Document = {"type": "string", "format": "uuid"}
 _START: Document = {"type": "string", "pattern": REQUESTED_START_PATTERN}
+_CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
 _DAILY: Document = {
     "type": "object",
-    "required": ["start", "end", "timezone"],
+    "required": ["start", "end"],
     "properties": {
-        "start": {"type": "string", "examples": ["09:00"]},
-        "end": {"type": "string", "examples": ["17:00"]},
-        "timezone": {"type": "string", "examples": ["Europe/London"]},
+        "start": {"type": "string", "pattern": f"^{_CLOCK}$", "examples": ["09:00"]},
+        "end": {"type": "string", "pattern": f"^(?:{_CLOCK}|24:00)$", "examples": ["17:00"]},
+        "timezone": {"type": ["string", "null"], "examples": ["Europe/London"]},
     },
 }
 _ROOTS = {schema: root for root, schema in ROOT_SCHEMAS.items()}

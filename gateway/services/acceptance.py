@@ -1,19 +1,12 @@
 """Accepting, rejecting and cancelling: the wish is saved, the node is told, its phase decides."""
 
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import NoReturn
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
 from uuid import UUID
 
 from gateway.clients.broker import BrokerClient, CallContext, SessionReply
-from gateway.clients.exchange import (
-    NodeError,
-    NodeSessionUnknownError,
-    NodeStatusError,
-    NodeTimeoutError,
-    NodeUnreachableError,
-    Stage,
-)
+from gateway.clients.exchange import NodeError, NodeSessionUnknownError
 from gateway.clock import Clock
 from gateway.domain.showing import foreign_kinds
 from gateway.errors import (
@@ -25,27 +18,28 @@ from gateway.errors import (
 )
 from gateway.services.caller import Caller
 from gateway.services.gateway_metrics import GatewayMetrics
+from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.node_calls import NodeCalls
 from gateway.services.transitions import Stores, Transitions, is_taken
+from gateway.services.verdicts import (
+    Delivered,
+    Undelivered,
+    ended,
+    is_final,
+    pending,
+    phase_said,
+    refusal,
+    sibling_refusal,
+    why_not,
+)
 from gateway.settings import CommandSettings, SessionSettings
 from gateway.stores.commands import Command
 from gateway.stores.database import Database, RowConflictError, Transaction
 from gateway.stores.sessions import SessionRow
-from gateway.wire.phases import SessionPhase, can_client_move, is_terminal
+from gateway.wire.phases import EXECUTION_PHASES, SessionPhase, can_client_move, is_terminal
 
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The node has what it was told, or nothing more can be done about it; ``how`` says which."""
-
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """The node could not be told now; it is worth trying again."""
-
-    why: str
+TRIES: Final = 2
+"""How often one call tells a node to accept; after that it is the outbox's."""
 
 
 class AcceptanceService:
@@ -74,6 +68,7 @@ class AcceptanceService:
         self._settings = settings
         self._commands = command_settings
         self._metrics = metrics
+        self._locks = KeyedLocks()
 
     async def update(
         self, uuid: UUID, phase: SessionPhase, caller: Caller, *, deadline: float | None = None
@@ -97,23 +92,42 @@ class AcceptanceService:
             return await self._let_go(uuid, phase, caller, deadline)
         async with self._database.reading() as reader:
             row = await self._owned(reader, uuid, caller)
-        raise _refusal(row, phase)
+        raise refusal(row, phase)
+
+    async def let_rest_go(self, offerset: UUID) -> None:
+        """Nobody will accept what is still on offer in this set."""
+        async with self._database.transaction() as tx:
+            for row in await self._stores.sessions.of_offerset(tx, offerset):
+                if row.phase is SessionPhase.OFFERED and row.asked is None:
+                    await self._transitions.let_go(tx, row, SessionPhase.REJECTED, who="gateway")
 
     async def deliver(self, command: Command) -> Delivered | Undelivered:
         """Carry out one saved wish."""
         async with self._database.reading() as reader:
             row = await self._stores.sessions.find(reader, command.session)
+            owner = await self._stores.sessions.owner_of(reader, command.session)
         client = self._nodes.client(command.node)
         if client is None:
             return Undelivered("node is not registered")
         deadline = self._clock.monotonic() + self._commands.deadline_s
         call = CallContext(
             idempotency_key=f"{command.session}:{command.phase.value}",
-            authorization=self._nodes.remembered_authorization(row.owner if row else None),
+            authorization=self._nodes.remembered_authorization(owner),
             known_kinds=foreign_kinds(row.document if row else None),
         )
         if command.phase is not SessionPhase.ACCEPTED:
             return await self._tell(client, command.session, command.phase, call, deadline)
+        try:
+            async with self._locks.holding(command.session, deadline):
+                return await self._deliver_accept(command.session, client, call, deadline)
+        except TimeoutError:
+            return Undelivered("its owner is accepting it just now")
+
+    async def _deliver_accept(
+        self, uuid: UUID, client: BrokerClient, call: CallContext, deadline: float
+    ) -> Delivered | Undelivered:
+        async with self._database.reading() as reader:
+            row = await self._stores.sessions.find(reader, uuid)
         if row is None or row.asked is not SessionPhase.ACCEPTED:
             return Delivered("no longer wanted")
         try:
@@ -149,14 +163,24 @@ class AcceptanceService:
         return row
 
     async def _accept(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
+        # One call at a time: else one could take for refused what another has accepted.
+        try:
+            async with self._locks.holding(uuid, deadline):
+                return await self._accept_alone(uuid, caller, deadline)
+        except TimeoutError as error:
+            async with self._database.reading() as reader:
+                row = await self._owned(reader, uuid, caller)
+            raise AcceptPendingError(row.node) from error
+
+    async def _accept_alone(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
         row = await self._intend(uuid, caller, deadline)
         if is_taken(row.phase, row.asked):
             return row
         if row.phase is not SessionPhase.OFFERED:
-            raise _refusal(row, SessionPhase.ACCEPTED)
+            raise refusal(row, SessionPhase.ACCEPTED)
         client = self._nodes.client(row.node)
         if client is None:
-            raise AcceptPendingError(row.node, row.expires, may_have_acted=False)
+            raise AcceptPendingError(row.node, may_have_acted=False)
         call = CallContext(
             request_id=caller.request_id,
             authorization=caller.authorization,
@@ -179,29 +203,39 @@ class AcceptanceService:
                 if row.expires is not None and row.expires <= self._clock.now():
                     return await self._transitions.expire(tx, row)
                 if sibling := await self._stores.sessions.accepted_sibling(tx, row):
-                    raise _sibling_refusal(sibling)
+                    raise sibling_refusal(sibling)
                 # The outbox is only the second line: this call carries the intent itself first.
                 delay_s = deadline - self._clock.monotonic() + self._commands.first_s
                 return await self._transitions.begin_accept(
                     tx, row, who=caller.who, delay_s=delay_s
                 )
         except RowConflictError as error:
-            raise _sibling_refusal(None) from error
+            raise sibling_refusal(None) from error
 
     async def _carry_accept(
         self, row: SessionRow, client: BrokerClient, call: CallContext, deadline: float
     ) -> SessionRow:
         """Tell the node, and again where its answer was lost and it shows the offer still open."""
-        sent = self._clock.now()
-        reply = await self._tell_accept(row, client, call, deadline)
-        if isinstance(reply, NodeError):
-            first = reply
+        lost: list[NodeError] = []
+        while not lost or (len(lost) < TRIES and self._clock.monotonic() < deadline):
             sent = self._clock.now()
-            reply = await self._truth(row, client, call, first)
-            if reply.view.phase is SessionPhase.OFFERED:
-                reply = await self._tell_accept(row, client, call, deadline)
-            if isinstance(reply, NodeError):
-                raise _pending(row, first, reply)
+            reply = await self._tell_accept(row, client, call, deadline)
+            if not isinstance(reply, NodeError):
+                return await self._take_in(row, reply, sent, phase_said(reply))
+            lost.append(reply)
+            sent = self._clock.now()
+            truth = await self._truth(row, client, call, lost)
+            if truth.view.phase is not SessionPhase.OFFERED:
+                why = why_not(reply) if is_final(reply) else phase_said(truth)
+                return await self._take_in(row, truth, sent, why)
+            if is_final(reply):
+                return await self._refused(row, why_not(reply))
+        raise pending(row, *lost)
+
+    async def _take_in(
+        self, row: SessionRow, reply: SessionReply, sent: datetime, why: str
+    ) -> SessionRow:
+        """What the node shows decides; ``why`` is for when that is no acceptance."""
         async with self._database.transaction() as tx:
             row = await self._known(tx, row.uuid)
             row = await self._transitions.absorb(tx, row, reply, sent)
@@ -210,7 +244,7 @@ class AcceptanceService:
             return row
         if row.phase is SessionPhase.CANCELLED:
             return row
-        return await self._refused(row, _phase_said(reply))
+        return await self._refused(row, why)
 
     async def _tell_accept(
         self, row: SessionRow, client: BrokerClient, call: CallContext, deadline: float
@@ -223,24 +257,20 @@ class AcceptanceService:
                 )
         except NodeSessionUnknownError:
             await self._lost(row)
-        except NodeStatusError as error:
-            if _is_final(error):
-                await self._refused(row, _why(error))
-            return error
         except NodeError as error:
             return error
 
     async def _truth(
-        self, row: SessionRow, client: BrokerClient, call: CallContext, lost: NodeError
+        self, row: SessionRow, client: BrokerClient, call: CallContext, lost: Sequence[NodeError]
     ) -> SessionReply:
+        """What the node says of the session, now that its answer was lost or made no sense."""
         deadline = self._clock.monotonic() + self._settings.read_deadline_s
         try:
             return await client.read_session(row.uuid, call, deadline=deadline)
         except NodeSessionUnknownError:
             await self._lost(row)
-            raise
         except NodeError as error:
-            raise _pending(row, lost) from error
+            raise pending(row, *lost) from error
 
     async def _hasten(self, row: SessionRow) -> None:
         due = self._clock.now() + timedelta(seconds=self._commands.first_s)
@@ -262,9 +292,12 @@ class AcceptanceService:
         self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, "it does not know the session", alternatives)
 
-    async def _refused(self, row: SessionRow, why: str) -> NoReturn:
+    async def _refused(self, row: SessionRow, why: str) -> SessionRow:
+        """End the intent, unless the node has been seen to accept meanwhile."""
         async with self._database.transaction() as tx:
             row = await self._known(tx, row.uuid)
+            if is_taken(row.phase, row.asked):
+                return row
             if row.asked is SessionPhase.ACCEPTED:
                 row = await self._transitions.end_accept(tx, row, why=why)
             alternatives = await self._alternatives(tx, row)
@@ -291,7 +324,7 @@ class AcceptanceService:
             if row.phase is phase:
                 return row
             if not can_client_move(row.phase, phase):
-                raise _refusal(row, phase)
+                raise refusal(row, phase)
             delay_s = self._settings.update_deadline_s + self._commands.first_s
             row = await self._transitions.let_go(tx, row, phase, who=caller.who, delay_s=delay_s)
             command = await self._stores.commands.find(tx, uuid)
@@ -326,17 +359,24 @@ class AcceptanceService:
                     reply = await client.update_phase(
                         uuid, SessionPhase.CANCELLED, call, deadline=deadline
                     )
+                return ended(reply.view.phase)
         except NodeSessionUnknownError:
             return Delivered("node does not know the session any more")
-        except NodeStatusError as error:
-            if _is_final(error):
-                return Delivered(f"refused with status {error.status}")
-            return Undelivered(str(error))
+        except NodeError as error:
+            if not is_final(error):
+                return Undelivered(str(error))
+        # It will not do it; but perhaps there is nothing left to do.
+        try:
+            reply = await client.read_session(uuid, call, deadline=deadline)
+            if phase is SessionPhase.REJECTED and reply.view.phase in EXECUTION_PHASES:
+                reply = await client.update_phase(
+                    uuid, SessionPhase.CANCELLED, call, deadline=deadline
+                )
+            return ended(reply.view.phase)
+        except NodeSessionUnknownError:
+            return Delivered("node does not know the session any more")
         except NodeError as error:
             return Undelivered(str(error))
-        if is_terminal(reply.view.phase) or reply.view.phase is SessionPhase.RELEASING:
-            return Delivered(f"node shows {reply.view.phase.value}")
-        return Undelivered(f"node still shows {reply.view.phase.value}")
 
     # -- rows -------------------------------------------------------------------------------------
 
@@ -353,45 +393,3 @@ class AcceptanceService:
         if row is None:
             raise UnknownSessionError(uuid)
         return row
-
-
-def _refusal(row: SessionRow, phase: SessionPhase) -> UpdateRefusedError:
-    return UpdateRefusedError(
-        f"Session {row.uuid} is {row.phase.value}; it cannot become {phase.value} by your asking.",
-        code="urn:offer-expired" if row.phase is SessionPhase.EXPIRED else "urn:update-refused",
-    )
-
-
-def _sibling_refusal(sibling: UUID | None) -> UpdateRefusedError:
-    which = f"Session {sibling}" if sibling else "Another session"
-    return UpdateRefusedError(
-        f"{which} of the same offer set is accepted or being accepted; one of a set can be.",
-        code="urn:sibling-accepted",
-    )
-
-
-def _pending(row: SessionRow, *lost: NodeError) -> AcceptPendingError:
-    may_have_acted = not all(_was_never_sent(error) for error in lost)
-    return AcceptPendingError(row.node, row.expires, may_have_acted=may_have_acted)
-
-
-def _was_never_sent(error: NodeError) -> bool:
-    if isinstance(error, NodeTimeoutError):
-        return error.stage in {Stage.QUEUED, Stage.CONNECT}
-    return isinstance(error, NodeUnreachableError)
-
-
-def _is_final(error: NodeStatusError) -> bool:
-    """Whether asking again would be answered alike; refused credentials may be mended meanwhile."""
-    return 400 <= error.status < 500 and error.status not in {401, 403, 408, 429}
-
-
-def _phase_said(reply: SessionReply) -> str:
-    reasons = [str(m["message"]) for m in reply.view.messages if m.get("message")]
-    said = f"it shows {reply.view.phase.value}"
-    return f"{said} ({reasons[-1]})" if reasons else said
-
-
-def _why(error: NodeStatusError) -> str:
-    detail = (error.problem or {}).get("detail")
-    return f"{error} ({detail})" if detail else str(error)

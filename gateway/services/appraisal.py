@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from gateway.clients.broker import ReceivedOffer
 from gateway.domain.coverage import CoverageEntry, Outcome
@@ -17,6 +18,7 @@ from gateway.domain.record import RankingRecord, Rejected
 from gateway.services.fanout import NodeAnswer
 from gateway.services.registry import RegisteredNode
 from gateway.wire.documents import Document
+from gateway.wire.messages import mended
 from gateway.wire.times import TimeSyntaxError
 from gateway.wire.views import RequestView, SessionView, view_of_request
 
@@ -28,8 +30,7 @@ MAX_TEXTS: Final = 3
 """Different reasons named for a node of whose offers none fits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """An offer that a node holds, whatever becomes of it here."""
 
     node: str
@@ -160,7 +161,7 @@ class Appraisal:
             self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
         self.holds[uuid] = Hold(profile.name, uuid, offer)
-        if not known.isdisjoint(offer.view.component_uuids):
+        if known and not known.isdisjoint(offer.view.component_uuids):
             self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
         judgement = judge(offer.view, self._view, seen, reports_memory=profile.reports_memory)
@@ -189,7 +190,8 @@ class Appraisal:
         for count, said in enumerate(messages):
             if count == MAX_NODE_MESSAGES:
                 break
-            self._node_messages.append(said | {"values": {**said.get("values", {}), "node": node}})
+            item = mended(said, self._now)
+            self._node_messages.append(item | {"values": {**item.get("values", {}), "node": node}})
 
 
 def node_messages(coverage: Iterable[CoverageEntry], now: datetime) -> list[Document]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.domain.showing import show_failed_session
-from gateway.errors import AcceptPendingError, NodeRefusedAcceptError
+from gateway.errors import AcceptPendingError, UpdateRefusedError
 from gateway.services.acceptance import AcceptanceService
 from gateway.services.caller import Caller
 from gateway.services.idempotency import IdempotencyService
+from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.offers import OfferQuestion, OfferSetReading, OffersService
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.settings import SessionSettings
@@ -17,6 +19,10 @@ from gateway.wire.documents import Document, from_json
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel, SessionPhase
 from gateway.wire.times import format_instant
+
+_NOT_ACCEPTED: Final = frozenset(
+    {SessionPhase.OFFERED, SessionPhase.REJECTED, SessionPhase.EXPIRED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class DirectService:
         self._clock = clock
         self._settings = settings
         self._mint = mint
+        self._locks = KeyedLocks()
 
     async def execute(
         self, question: OfferQuestion, caller: Caller
@@ -57,9 +64,18 @@ class DirectService:
         work twice. Its session is given as it is, and says that the acceptance is pending.
         """
         offerset = await self._offers.ask(question, caller)
-        before = await self._idempotency.settled(offerset.row.uuid)
-        if before is not None:
-            return await self._sessions.read(before, caller)
+        async with self._locks.of(offerset.row.uuid):
+            before = await self._idempotency.settled(offerset.row.uuid)
+            if before is not None:
+                reading = await self._sessions.read(before, caller)
+                if reading.row.asked is not None or reading.row.phase not in _NOT_ACCEPTED:
+                    return reading
+                # It was chosen and never accepted: cut short, or its node withdrew it.
+            return await self._accept_best(offerset, question, caller)
+
+    async def _accept_best(
+        self, offerset: OfferSetReading, question: OfferQuestion, caller: Caller
+    ) -> SessionReading | FailedDirect:
         attempts: list[Document] = []
         deadline = self._clock.monotonic() + self._settings.update_deadline_s
         for offered in offerset.sessions:
@@ -74,9 +90,6 @@ class DirectService:
                 row = await self._acceptance.update(
                     uuid, SessionPhase.ACCEPTED, caller, deadline=deadline
                 )
-            except NodeRefusedAcceptError as refusal:
-                attempts.append(self._attempt(node, refusal.detail))
-                continue
             except AcceptPendingError as pending:
                 attempts.append(self._attempt(node, pending.detail))
                 if pending.may_have_acted:
@@ -84,7 +97,11 @@ class DirectService:
                     return _with_attempts(reading, attempts)
                 await self._acceptance.update(uuid, SessionPhase.CANCELLED, caller)
                 continue
+            except UpdateRefusedError as refusal:
+                attempts.append(self._attempt(node, refusal.detail))
+                continue
             return _with_attempts(await self._sessions.reading_of(row, caller), attempts)
+        await self._acceptance.let_rest_go(offerset.row.uuid)
         return self._failed(offerset, attempts)
 
     def _failed(self, offerset: OfferSetReading, attempts: list[Document]) -> FailedDirect:

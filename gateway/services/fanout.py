@@ -19,6 +19,7 @@ from gateway.clients.broker import CallContext, OffersReply, ReceivedOffer
 from gateway.clients.exchange import TIMEOUT_REASONS, NodeError, NodeStatusError, Progress
 from gateway.domain.coverage import CoverageEntry, Outcome
 from gateway.domain.reasons import Reason, ReasonCode, reason
+from gateway.errors import StoreUnavailableError
 from gateway.services.fanout_metrics import FanoutMetrics
 from gateway.services.registry import NodeRegistry, RegisteredNode
 from gateway.services.tasks import SupervisedTasks
@@ -341,7 +342,7 @@ class FanoutService:
         late = replace(answer, outcome=Outcome.LATE, reason=reason(ReasonCode.ARRIVED_LATE))
         try:
             await on_late(late)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, StoreUnavailableError):
             if answer.offers:
                 self._metrics.lost(answer.node, len(answer.offers))
             raise

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.clock import Clock
-from gateway.errors import KeyReusedError
+from gateway.errors import KeyReusedError, StoreUnavailableError
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.stores.database import Database
-from gateway.stores.idempotency import IdempotencyStore
+from gateway.stores.idempotency import IdempotencyStore, KeyRow
 from gateway.stores.offersets import OfferSetStore
 from gateway.wire.problem import ProblemError
 
@@ -62,6 +62,9 @@ class IdempotencyService:
             reservation = await self._reserve(key, path, owner, fingerprint)
             try:
                 yield reservation
+            except StoreUnavailableError:
+                # Nodes may hold what could not be saved: whoever comes back gets just that.
+                raise
             except ProblemError:
                 if not reservation.is_answered:
                     async with self._database.transaction() as tx:
@@ -80,8 +83,9 @@ class IdempotencyService:
 
     async def _reserve(self, key: str, path: str, owner: str, fingerprint: bytes) -> Reservation:
         digest = hashlib.sha256(fingerprint).hexdigest()
-        async with self._database.transaction() as tx:
-            row = await self._keys.reserve(
+
+        async def take() -> KeyRow:
+            return await self._keys.reserve(
                 tx,
                 owner=owner,
                 path=path,
@@ -90,7 +94,14 @@ class IdempotencyService:
                 offerset=self._mint(),
                 now=self._clock.now(),
             )
+
+        async with self._database.transaction() as tx:
+            row = await take()
             if row.digest != digest:
                 raise KeyReusedError(key)
             found = await self._offersets.find(tx, row.offerset)
+            if found is not None and not found.is_open:
+                # It came to nothing, and the key would have been given back but for a crash.
+                await self._keys.release(tx, row.offerset)
+                row, found = await take(), None
         return Reservation(row.offerset, is_answered=found is not None)

@@ -1,7 +1,8 @@
 """One lock a key, gone when nobody holds or awaits it."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
@@ -17,3 +18,20 @@ class KeyedLocks:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+    @asynccontextmanager
+    async def holding(self, key: Hashable, deadline: float) -> AsyncIterator[None]:
+        """Hold the lock of that key, waited for until ``deadline`` (event loop time) at most.
+
+        Raises
+        ------
+        TimeoutError
+            Somebody else holds it still.
+        """
+        lock = self.of(key)
+        async with asyncio.timeout_at(deadline):
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

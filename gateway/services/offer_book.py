@@ -31,6 +31,11 @@ UNSAID_EXPIRY: Final = timedelta(minutes=5)
 """How long an offer that does not say when it expires is taken to last: upstream's own time."""
 
 
+_NOT_ACCEPTED: Final = frozenset(
+    {SessionPhase.INITIAL, SessionPhase.OFFERED, SessionPhase.REJECTED, SessionPhase.EXPIRED}
+)
+
+
 class OfferBook:
     """Saves offer sets whole: offers, routes, coverage and ranking inputs in one transaction."""
 
@@ -132,7 +137,7 @@ class OfferBook:
             appraisal = Appraisal(view, record.now, record.policy, record.per_node, record.limit)
             appraisal.add(answer, node, known, seen=now)
             shown = await self._stores.sessions.of_offerset(tx, uuid)
-            is_settled = any(one.asked is SessionPhase.ACCEPTED for one in shown)
+            is_settled = any(_settles(one) for one in shown)
             if is_settled or not row.is_open:
                 await self._add_sessions(tx, row, [], appraisal.holds, now)
             else:
@@ -226,6 +231,11 @@ class OfferBook:
     ) -> None:
         event = Event(self._clock.now(), what, who, offerset=row.uuid, detail=detail)
         await self._stores.events.add(tx, event)
+
+
+def _settles(row: SessionRow) -> bool:
+    """Whether this session was the set's one accept, whatever became of it since."""
+    return row.asked is SessionPhase.ACCEPTED or row.phase not in _NOT_ACCEPTED
 
 
 def _kept_rows(

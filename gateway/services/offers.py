@@ -20,6 +20,7 @@ from gateway.domain.policies import Policy
 from gateway.errors import (
     NoNodeAnsweredError,
     RequiredNodeSilentError,
+    StoreUnavailableError,
     UnknownNodeError,
     UnknownOfferSetError,
     UnknownPolicyError,
@@ -212,7 +213,7 @@ class OffersService:
         )
         try:
             return await self._settle(plan, result.answers)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, StoreUnavailableError):
             # What the nodes hold by now is let go as if it had come too late.
             self._fanout.hand_over(result.answers, take_late)
             raise
@@ -271,6 +272,7 @@ class OffersService:
             refusals=self._refusals,
             now=now,
             wanted=question.nodes,
+            required=question.require,
             hops=Hops(own=settings.name, path=question.hops, limit=settings.hop_limit),
         )
         registered = sorted(node.name for node in self._registry)
@@ -338,6 +340,9 @@ class OffersService:
         node = self._registry.get(answer.node)
         known = await self._book.known([answer])
         if await self._book.add_late(plan.uuid, plan.view, answer, node, known):
+            return
+        if plan.question.key is not None:
+            # Whoever comes back with the key is given these holds; else they expire.
             return
         # The request came to no offer set, but its holds are there all the same.
         appraisal = self._appraisal(plan)

@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 
 from gateway.clock import Clock
-from gateway.services.acceptance import AcceptanceService, Undelivered
+from gateway.services.acceptance import AcceptanceService
 from gateway.services.gateway_metrics import GatewayMetrics
+from gateway.services.verdicts import Undelivered
 from gateway.settings import CommandSettings
 from gateway.stores.commands import Command, CommandStore
 from gateway.stores.database import Database

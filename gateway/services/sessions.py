@@ -118,7 +118,7 @@ class SessionService:
                     if current is not None and is_over(current, now):
                         current = await self._transitions.expire(tx, current)
                 return current or row, None
-            if (now - row.observed).total_seconds() < self._settings.fresh_s:
+            if 0 <= (now - row.observed).total_seconds() < self._settings.fresh_s:
                 return row, None
             return await self._from_node(row, caller)
 

@@ -67,8 +67,10 @@ class Transitions:
     def _wish(self, row: SessionRow, phase: SessionPhase, delay_s: float) -> Wish:
         now = self._clock.now()
         give_up = now + timedelta(seconds=self._settings.give_up_s)
-        if phase is not SessionPhase.CANCELLED and row.expires is not None:
-            # What is only on offer ends by itself: nobody needs telling after that.
+        is_only_on_offer = phase is SessionPhase.REJECTED and row.asked is not SessionPhase.ACCEPTED
+        if is_only_on_offer and row.expires is not None:
+            # It ends by itself: nobody needs telling after that. What may have been accepted does
+            # not, and only its node can say whether it was.
             give_up = max(now, row.expires) + timedelta(seconds=NODE_GRACE_S)
         return Wish(
             session=row.uuid,
@@ -129,12 +131,15 @@ class Transitions:
         Once the node shows an acceptance, every other offer of the set is let go; once it shows the
         phase that was asked for, the command has done its work.
         """
-        if seen < row.observed:
-            return row
         now = self._clock.now()
         phase = show(row.phase, row.asked, reply.view.phase, row.expires, now).phase
-        await self._stores.sessions.observe(tx, row.uuid, document=reply.raw, observed=seen)
-        row = replace(row, document=reply.raw, observed=seen)
+        if phase is reply.view.phase and phase is not row.phase:
+            # Phases never go back, so this is news, whatever the clock says: a question that was
+            # asked later may have been answered earlier, and clocks are set back.
+            seen = max(seen, row.observed)
+        if row.observed <= seen or row.observed > now:
+            await self._stores.sessions.observe(tx, row.uuid, document=reply.raw, observed=seen)
+            row = replace(row, document=reply.raw, observed=seen)
         if phase is row.phase:
             return row
         was_offered = row.phase is SessionPhase.OFFERED
@@ -151,6 +156,10 @@ class Transitions:
             await self._let_siblings_go(tx, row)
         elif is_terminal(phase):
             await self._stores.commands.drop(tx, row.uuid)
+            if row.asked is SessionPhase.ACCEPTED and was_offered:
+                # It will never run: another of the set may be accepted.
+                await self._stores.sessions.ask(tx, row.uuid, None)
+                row = replace(row, asked=None)
         return row
 
     async def _let_siblings_go(self, tx: Transaction, row: SessionRow) -> None:

@@ -54,7 +54,7 @@ class CommandStore:
         """Want phases at nodes; an older wish for the same session is forgotten."""
         await tx.execute_many(
             "INSERT INTO commands (session, node, phase, attempts, created, due, give_up, fence) "
-            "VALUES (?, ?, ?, 0, ?, ?, ?, 1) ON CONFLICT (session) DO UPDATE SET "
+            "VALUES (?, ?, ?, 0, ?, ?, ?, ?) ON CONFLICT (session) DO UPDATE SET "
             "phase = excluded.phase, attempts = 0, created = excluded.created, due = excluded.due, "
             "give_up = excluded.give_up, fence = commands.fence + 1, last_error = NULL",
             [
@@ -65,6 +65,8 @@ class CommandStore:
                     to_micros(wish.created),
                     to_micros(wish.due),
                     to_micros(wish.give_up),
+                    # Not from 1: what is left of a wish that was settled may not pass for this one.
+                    to_micros(wish.created),
                 )
                 for wish in wishes
             ],

@@ -113,6 +113,11 @@ class SessionStore:
         )
         return None if row is None else _from_row(row)
 
+    async def owner_of(self, tx: Transaction, uuid: UUID) -> str | None:
+        """Whose session it is, also of one that is not shown."""
+        row = await tx.fetch_one("SELECT owner FROM sessions WHERE uuid = ?", (str(uuid),))
+        return None if row is None else str(row["owner"])
+
     async def find_by_component(self, tx: Transaction, component: UUID) -> SessionRow | None:
         """The session that a component belongs to."""
         row = await tx.fetch_one("SELECT session FROM components WHERE uuid = ?", (str(component),))
@@ -167,10 +172,10 @@ class SessionStore:
     async def observe(
         self, tx: Transaction, uuid: UUID, *, document: bytes, observed: datetime
     ) -> None:
-        """Keep a newer copy of the node's document."""
+        """Keep another copy of the node's document."""
         await tx.execute(
-            "UPDATE sessions SET document = ?, observed = ? WHERE uuid = ? AND observed <= ?",
-            (document, to_micros(observed), str(uuid), to_micros(observed)),
+            "UPDATE sessions SET document = ?, observed = ? WHERE uuid = ?",
+            (document, to_micros(observed), str(uuid)),
         )
 
     async def place(

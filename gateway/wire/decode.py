@@ -4,10 +4,10 @@ The public generated client loses a whole answer to one unknown kind, phase or l
 UUID of another form, one number of another type. Nothing that passes here does that to it.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -17,8 +17,13 @@ from gateway.wire.compile import Compiled
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import SessionPhase
 from gateway.wire.schemas.session import NodeSessionSchema
-from gateway.wire.timecheck import Times, check_times
-from gateway.wire.times import Interval, TimeSyntaxError
+from gateway.wire.times import (
+    Interval,
+    TimeSyntaxError,
+    parse_duration,
+    parse_instant,
+    parse_interval,
+)
 from gateway.wire.views import Bounds, OptionView, Quote, SessionView, sum_bounds
 
 MAX_OFFERS: Final = 256
@@ -35,6 +40,9 @@ MAX_DEPTH: Final = 128
 
 _EPOCH_YEARS: Final = 2000
 """Instants before this year are counted from the epoch by mistake."""
+
+_CACHED_TIMES: Final = 4096
+"""Times of each sort that are kept parsed, 1 MB of them; they are short, or they do not parse."""
 
 _SESSION: Final = Compiled(NodeSessionSchema())
 _PHASES: Final = {phase.value: phase for phase in SessionPhase}
@@ -71,33 +79,32 @@ class OfferSetEnvelope:
     surplus: int = 0
 
 
-_LARGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
-"""May be a number beyond what a double holds; the decoder does not look at what nothing reads."""
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{"))
 
 
-def _check_text(text: bytes) -> None:
-    """Refuse what the decoder skips: broken UTF-8 and deep nesting in unknown members."""
-    if _LARGE_EXPONENT.search(text):
-        _tree(text)
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidDocumentError(
-                f"not UTF-8: {error.reason} at byte {error.start}"
-            ) from error
-    if text.count(b"{") + text.count(b"[") > MAX_BRACKETS:
-        level = [_tree(text)]
-        for _ in range(MAX_DEPTH):
-            level = [
-                below
-                for value in level
-                for below in (value.values() if isinstance(value, dict) else value)
-                if isinstance(below, dict | list)
-            ]
-            if not level:
-                return
+def _checked_tree(text: bytes) -> Any:
+    """The tree of the text, all of it read: the typed decoder skips what it does not know.
+
+    Broken UTF-8, a number beyond a double or deep nesting break a client wherever they stand.
+    """
+    tree = _tree(text)
+    if len(text.translate(None, _NO_BRACKETS)) > MAX_BRACKETS and _is_deep(tree):
         raise InvalidDocumentError(f"nested deeper than {MAX_DEPTH}")
+    return tree
+
+
+def _is_deep(tree: Any) -> bool:
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [
+            below
+            for value in level
+            for below in (value.values() if isinstance(value, dict) else value)
+            if isinstance(below, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _tree(text: bytes) -> Any:
@@ -140,15 +147,6 @@ def _message(raw: msgspec.Raw) -> Document | None:
     return found if isinstance(found, dict) else None
 
 
-def _without_nulls(tree: Any) -> Any:
-    """The tree without members that are null, which say the same as absent ones."""
-    if isinstance(tree, dict):
-        return {name: _without_nulls(value) for name, value in tree.items() if value is not None}
-    if isinstance(tree, list):
-        return [_without_nulls(value) for value in tree]
-    return tree
-
-
 def _is_known(value: Any, known_kinds: frozenset[str]) -> bool:
     kind = value.get("kind") if isinstance(value, dict) else None
     return isinstance(kind, str) and kind in known_kinds
@@ -172,13 +170,15 @@ def _without_kinds(tree: Any, known_kinds: frozenset[str]) -> Any:
 
 
 def _decoded(raw: bytes, known_kinds: frozenset[str]) -> Any:
+    """The struct of a session in which there is something that the schema does not name."""
+    tree = _checked_tree(raw)
     try:
         return _SESSION.decode(raw)
     except (ValueError, RecursionError) as error:
         if not known_kinds or not isinstance(error, msgspec.ValidationError):
             raise InvalidDocumentError(str(error)) from error
     try:
-        return _SESSION.decode(to_json(_without_kinds(_tree(raw), known_kinds)))
+        return _SESSION.decode(to_json(_without_kinds(tree, known_kinds)))
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError(str(error)) from error
 
@@ -193,15 +193,12 @@ def decode_session(raw: bytes, known_kinds: frozenset[str] = frozenset()) -> Ses
     InvalidDocumentError
         It cannot be read, it would break the public client, or it has no UUID or no phase.
     """
-    _check_text(raw)
-    found = _decoded(raw, known_kinds)
     try:
-        try:
-            texts = _SESSION.times(found)
-        except AttributeError:
-            found = _decoded(to_json(_without_nulls(_tree(raw))), known_kinds)
-            texts = _SESSION.times(found)
-        return _view(found, check_times(texts), raw)
+        found = _SESSION.decode_closed(raw)
+    except (ValueError, RecursionError):
+        found = _decoded(raw, known_kinds)
+    try:
+        return _view(found, raw)
     except TimeSyntaxError as error:
         raise InvalidDocumentError(str(error)) from error
 
@@ -218,22 +215,34 @@ def _quotes(items: Iterable[Any] | None) -> tuple[Quote, ...]:
     )
 
 
-def _recent(times: Times, text: str | None) -> datetime | None:
+# Offers of one answer share most of their times, and a node's answers many.
+_interval: Final = lru_cache(_CACHED_TIMES)(parse_interval)
+_duration: Final = lru_cache(_CACHED_TIMES)(parse_duration)
+_instant: Final = lru_cache(_CACHED_TIMES)(parse_instant)
+
+
+def _recent(text: str | None) -> datetime | None:
     if text is None:
         return None
-    instant = times.instant(text)
+    instant = _instant(text)
     return instant if instant.year >= _EPOCH_YEARS else None
 
 
-def _start(times: Times, text: str | None) -> Interval | None:
+def _start(text: str | None) -> Interval | None:
     if text is None:
         return None
-    interval = times.interval(text)
+    interval = _interval(text)
     return interval if interval.start.year >= _EPOCH_YEARS else None
 
 
-def _length(times: Times, text: str | None) -> timedelta | None:
-    return None if text is None else times.duration(text)
+def _length(text: str | None) -> timedelta | None:
+    return None if text is None else _duration(text)
+
+
+def _stage(schedule: Any, name: str) -> tuple[str | None, str | None]:
+    """Start and duration of one stage of a schedule, both of which may be missing."""
+    stage = getattr(schedule, name, None)
+    return (None, None) if stage is None else (stage.start, stage.duration)
 
 
 def _option(item: Any) -> OptionView:
@@ -241,36 +250,36 @@ def _option(item: Any) -> OptionView:
 
 
 def _documents(raw: bytes, *path: str) -> tuple[Document, ...]:
-    """The objects of a list as they stand in the text, unknown members included."""
+    """The objects of a list as they stand in the text, members that are not known included."""
     value = _tree(raw)
     for name in path:
-        value = value.get(name) or {}
+        value = value[name]
     return tuple(value)
 
 
-def _view(found: Any, times: Times, raw: bytes) -> SessionView:
+def _view(found: Any, raw: bytes) -> SessionView:
     meta, compute = found.meta, found.compute
-    if meta.uuid is None:
+    if meta is None or meta.uuid is None:
         raise InvalidDocumentError("the session has no meta.uuid")
     if found.phase is None:
         raise InvalidDocumentError("the session has no phase")
-    stages = found.schedule
-    if compute is not None and stages.available.start is None and stages.available.duration is None:
-        stages = compute.schedule
-    storage, data = found.storage or (), found.data or ()
-    volumes = () if compute is None else compute.volumes or ()
-    components = [found.executable, compute, *volumes, *storage, *data]
-    uuids: list[UUID | None] = [item.meta.uuid for item in components if item is not None]
+    schedule = found.schedule
+    start, duration = _stage(schedule, "available")
+    if compute is not None and start is None and duration is None:
+        schedule = compute.schedule
+        start, duration = _stage(schedule, "available")
+    prepare_start, prepare_duration = _stage(schedule, "preparing")
+    storage = found.storage or ()
     return SessionView(
         uuid=meta.uuid,
         name=meta.name,
         phase=_PHASES[found.phase],
-        expires=_recent(times, found.expires),
-        start=_start(times, stages.available.start),
-        duration=_length(times, stages.available.duration),
-        prepare_start=_recent(times, stages.preparing.start),
-        prepare_duration=_length(times, stages.preparing.duration),
-        release_duration=_length(times, stages.releasing.duration),
+        expires=_recent(found.expires),
+        start=_start(start),
+        duration=_length(duration),
+        prepare_start=_recent(prepare_start),
+        prepare_duration=_length(prepare_duration),
+        release_duration=_length(_stage(schedule, "releasing")[1]),
         cores=_bounds(compute.cores) if compute is not None else None,
         memory_gib=_bounds(compute.memory) if compute is not None else None,
         storage_gib=_storage(storage),
@@ -278,11 +287,22 @@ def _view(found: Any, times: Times, raw: bytes) -> SessionView:
         metrics=_quotes(found.metrics),
         compute_costs=_quotes(compute.costs) if compute is not None else (),
         compute_metrics=_quotes(compute.metrics) if compute is not None else (),
-        component_uuids=tuple([uuid for uuid in uuids if uuid is not None]),
+        component_uuids=_component_uuids(found),
         messages=_documents(raw, "meta", "messages") if meta.messages else (),
         options=tuple([_option(item) for item in meta.options or ()]),
         connectors=_documents(raw, "connectors") if found.connectors else (),
     )
+
+
+def _component_uuids(found: Any) -> tuple[UUID, ...]:
+    compute = found.compute
+    volumes = () if compute is None else compute.volumes or ()
+    components = (
+        *(found.executable, compute),
+        *(*volumes, *(found.storage or ()), *(found.data or ())),
+    )
+    metas = [item.meta for item in components if item is not None]
+    return tuple([meta.uuid for meta in metas if meta is not None and meta.uuid is not None])
 
 
 def _storage(storage: Iterable[Any]) -> Bounds | None:

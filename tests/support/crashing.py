@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import yaml
 from aiohttp import web
 
 from gateway.wire.documents import Document
@@ -17,9 +18,17 @@ from node_stub.config import OfferSettings
 from node_stub.platforms.simulated import SimulatedSettings
 from tests.api.gateway.conftest import holds_of
 from tests.support.gateway import Answer, GatewayProcess, GatewayUnderTest
-from tests.support.node import ADMIN, QUICK, NodeClient, node_settings, running_node
-from tests.support.proxy import Gate, Moment, Proxy, running_proxy
-from tests.support.waiting import eventually
+from tests.support.node import (
+    ADMIN,
+    QUICK,
+    NodeClient,
+    node_settings,
+    process_config,
+    running_node,
+)
+from tests.support.nursery import Child, Nursery
+from tests.support.proxy import Applies, Gate, Moment, Proxy, running_proxy
+from tests.support.waiting import eventually, until
 
 NODES: Final = ("alpha", "beta")
 
@@ -55,7 +64,7 @@ def is_update(request: web.Request) -> bool:
     return request.method == "POST" and request.path.startswith("/sessions/")
 
 
-def is_update_of(uuid: str) -> Callable[[web.Request], bool]:
+def is_update_of(uuid: str) -> Applies:
     """Whether it changes this session."""
     return lambda request: is_update(request) and request.path.endswith(uuid)
 
@@ -66,7 +75,7 @@ def ran_at(data_dir: Path) -> set[str]:
     connection = sqlite3.connect(data_dir / "node.db")
     try:
         rows = connection.execute(
-            f"SELECT session, phase FROM events WHERE phase IN ({marks})",  # noqa: S608  # marks
+            f"SELECT session, phase FROM events WHERE phase IN ({marks})",  # marks
             _RAN,
         ).fetchall()
     finally:
@@ -75,11 +84,38 @@ def ran_at(data_dir: Path) -> set[str]:
     return {session for session, _ in rows}
 
 
+class KillableGateway(GatewayProcess):
+    """A gateway on the same data and port however often it is started."""
+
+    def __init__(
+        self, nursery: Nursery, nodes: Mapping[str, str], data_dir: Path, **sections: Any
+    ) -> None:
+        super().__init__(nodes, data_dir, **sections)
+        (data_dir / "gateway.yaml").rename(data_dir / "settings.yaml")
+        self._nursery = nursery
+        self._folder = data_dir
+        self._child: Child | None = None
+        self._address = "127.0.0.1:0"
+
+    async def start(self) -> None:
+        """Start it, also again, and wait until it listens."""
+        self._child = await self._nursery.start(
+            "gateway.__main__", self._folder, self._address, {"TEST_PASSWORD": ADMIN.password}
+        )
+        self.url = self._child.url
+        self._address = self.url.removeprefix("http://")
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._child is not None
+        await self._child.kill()
+
+
 @dataclass(slots=True)
 class Federation:
     """A gateway in a process of its own over real nodes, with a proxy before each node."""
 
-    gateway: GatewayProcess
+    gateway: KillableGateway
     client: GatewayUnderTest
     nodes: dict[str, NodeClient]
     proxies: dict[str, Proxy]
@@ -90,20 +126,30 @@ class Federation:
         await self.gateway.start()
         assert self.gateway.url == self.client.url
 
-    def stop_at(
-        self, moment: Moment, applies_to: Callable[[web.Request], bool], *names: str
-    ) -> list[Gate]:
+    def stop_at(self, moment: Moment, applies_to: Applies, *names: str) -> list[Gate]:
         """A gate before each of these nodes, or before all."""
         return [self.proxies[name].stop_at(moment, applies_to) for name in names or NODES]
 
-    async def killed_during(self, call: Awaitable[Answer], gates: Iterable[Gate]) -> Answer | None:
-        """Kill the gateway when the call has come to all these gates; the answer, if one came."""
+    async def killed_during(
+        self, call: Awaitable[Answer], gates: Sequence[Gate], *, at_first: bool = False
+    ) -> Answer | None:
+        """Kill the gateway when the call has come to all these gates, or to the first of them.
+
+        The answer, if one came.
+        """
+        enough = any if at_first else all
         async with asyncio.TaskGroup() as group:
             task = group.create_task(_or_nothing(call))
-            for gate in gates:
-                await gate.reached.wait()
+            await until(lambda: enough(gate.reached.is_set() for gate in gates))
             await self.gateway.kill()
         return task.result()
+
+    def lose_all(self, gates: Iterable[Gate]) -> None:
+        """End what waits at these gates, and let everything pass that comes later."""
+        for gate in gates:
+            gate.lose()
+        for proxy in self.proxies.values():
+            proxy.remove_gates()
 
     def ran(self) -> set[str]:
         """Every session that was ever taken up, at any node."""
@@ -131,6 +177,56 @@ class Federation:
         return last
 
 
+class KillableNode:
+    """A node behind a proxy, on the same data and port however often it is started."""
+
+    def __init__(self, nursery: Nursery, data_dir: Path, proxy: Proxy, config: Document) -> None:
+        self.proxy = proxy
+        self._data_dir = data_dir
+        self._nursery = nursery
+        self._child: Child | None = None
+        self._address = "127.0.0.1:0"
+        (data_dir / "settings.yaml").write_text(yaml.safe_dump(config))
+
+    async def start(self) -> None:
+        """Start it, also again, and wait until it listens."""
+        self._child = await self._nursery.start(
+            "node_stub.__main__", self._data_dir, self._address, {"ADMIN_PASSWORD": ADMIN.password}
+        )
+        self.proxy.target = self._child.url
+        self._address = self._child.url.removeprefix("http://")
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._child is not None
+        await self._child.kill()
+
+    async def holds(self) -> int:
+        """How many holds and bookings it has, by its own count."""
+        async with NodeClient(self.proxy.target) as client:
+            return await holds_of(client)
+
+    def ran(self) -> set[str]:
+        """Every session that it ever took up."""
+        return ran_at(self._data_dir)
+
+
+@asynccontextmanager
+async def killable_node(
+    nursery: Nursery, data_dir: Path, **changes: Any
+) -> AsyncIterator[KillableNode]:
+    """A running node that can be killed; ``changes`` are settings."""
+    offers = {"count": 2, "expires_s": EXPIRES_S, "min_expires_s": 1}
+    config = process_config(**{"offers": offers} | changes)
+    async with running_proxy("http://node.invalid") as proxy:
+        node = KillableNode(nursery, data_dir, proxy, config)
+        await node.start()
+        try:
+            yield node
+        finally:
+            await node.kill()
+
+
 async def _or_nothing(call: Awaitable[Answer]) -> Answer | None:
     try:
         return await call
@@ -140,6 +236,7 @@ async def _or_nothing(call: Awaitable[Answer]) -> Answer | None:
 
 @asynccontextmanager
 async def killable_federation(
+    nursery: Nursery,
     data_dir: Path,
     *,
     platform: SimulatedSettings = QUICK,
@@ -164,9 +261,9 @@ async def killable_federation(
         urls = {name: proxy.url for name, proxy in proxies.items()}
         folder = data_dir / "gateway"
         folder.mkdir()
-        gateway = GatewayProcess(urls, folder, **QUICK_SECTIONS | sections)
+        gateway = KillableGateway(nursery, urls, folder, **QUICK_SECTIONS | sections)
         await gateway.start()
-        stack.push_async_callback(gateway.stop)
+        stack.push_async_callback(gateway.kill)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         client = GatewayUnderTest(gateway.url, session)
         yield Federation(gateway, client, nodes, proxies, data_dir)

@@ -77,12 +77,12 @@ class GatewayUnderTest:
             allow_redirects=False,
         ) as response:
             text = await response.text()
-            is_json = "json" in response.content_type
+            is_json = "json" in response.content_type and method != "HEAD"
             return Answer(
                 response.status, response.headers, json.loads(text) if is_json else None, text
             )
 
-    async def ask(self, document: Document, query: str = "", **headers: str) -> Answer:
+    async def ask(self, document: Document, query: str = "", **headers: Any) -> Answer:
         """Ask for offers."""
         return await self.call("POST", f"/requests{query}", document, **headers)
 

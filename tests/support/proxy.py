@@ -8,6 +8,9 @@ from enum import StrEnum
 import aiohttp
 from aiohttp import web
 
+Applies = Callable[[web.Request], bool]
+"""Which requests something concerns."""
+
 
 class Weather(StrEnum):
     """What becomes of an exchange."""
@@ -21,6 +24,8 @@ class Weather(StrEnum):
     """The node does what it is asked; the answer never comes, and the connection stays."""
     LEAVES = "leaves"
     """The node answers, and from then on connections are refused."""
+    DIES = "dies"
+    """The node does what it is asked and is gone: no answer, and connections are refused."""
     FAILS = "fails"
     """A 503 without the node having seen anything, as of a proxy before it."""
 
@@ -39,7 +44,7 @@ class Moment(StrEnum):
 class Gate:
     """Holds exchanges up at one moment until it is opened, or until they are lost."""
 
-    def __init__(self, moment: Moment, applies_to: Callable[[web.Request], bool]) -> None:
+    def __init__(self, moment: Moment, applies_to: Applies) -> None:
         self.moment = moment
         self.applies_to = applies_to
         self.reached = asyncio.Event()
@@ -69,11 +74,12 @@ class Proxy:
         self.target = target
         self.url = ""
         self.weather = Weather.FINE
-        self.applies_to: Callable[[web.Request], bool] = lambda _request: True
+        self.applies_to: Applies = lambda _request: True
         self.seen: list[tuple[str, str]] = []
         self._gates: list[Gate] = []
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
         self._port = 0
         self._leaving: asyncio.Task[None] | None = None
 
@@ -83,9 +89,9 @@ class Proxy:
         app.router.add_route("*", "/{path:.*}", self._forward)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
-        self._port = site.port
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await self._site.start()
+        self._port = self._site.port
         self.url = f"http://127.0.0.1:{self._port}"
         self._session = aiohttp.ClientSession(auto_decompress=False)
 
@@ -98,9 +104,7 @@ class Proxy:
             await self._session.close()
             self._session = None
 
-    def stop_at(
-        self, moment: Moment, applies_to: Callable[[web.Request], bool] = lambda _request: True
-    ) -> Gate:
+    def stop_at(self, moment: Moment, applies_to: Applies = lambda _request: True) -> Gate:
         """Hold up every exchange of this kind at that moment."""
         gate = Gate(moment, applies_to)
         self._gates.append(gate)
@@ -130,6 +134,10 @@ class Proxy:
         if answer is None or weather is Weather.REPLY_LOST:
             return _cut(request)
         if not await self._comes_past(Moment.ANSWERED, request):
+            return _cut(request)
+        if weather is Weather.DIES:
+            assert self._site is not None
+            await self._site.stop()
             return _cut(request)
         if weather is Weather.LEAVES:
             self._leaving = asyncio.get_running_loop().create_task(self.close())

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire import kinds
-from gateway.wire.documents import Document
+from gateway.wire.decode import InvalidDocumentError, decode_session
+from gateway.wire.documents import Document, to_json
 from gateway.wire.faults import to_pointer, validate
 from gateway.wire.problem import Fault
 from gateway.wire.schemas.identity import IdentityRequestSchema, IdentitySchema
@@ -151,6 +152,20 @@ def test_every_time_that_can_be_read_passes_the_schema(text: str) -> None:
             assert pointers({"schedule": {"requested": {member: text}}}) == []
 
 
+def test_a_newline_at_the_end_of_a_time_or_uuid_is_a_fault() -> None:
+    document = request()
+    for path in paths(document):
+        if isinstance(at(document, path), str) and path[-1] in {"duration", "start", "created"}:
+            assert pointers(replaced(document, path, at(document, path) + "\n")), path
+    answer = offer()
+    for path in paths(answer):
+        if path[-1] in {"uuid", "duration", "start", "created", "modified", "expires", "time"}:
+            spoilt = replaced(answer, path, at(answer, path) + "\n")
+            assert [f.pointer for f in validate(SessionSchema(), spoilt)] == [to_pointer(path)]
+            with pytest.raises(InvalidDocumentError):
+                decode_session(to_json(spoilt))
+
+
 def test_the_view_of_a_request_says_what_it_needs() -> None:
     view = view_of_request(request())
     assert view.kinds == {
@@ -234,10 +249,13 @@ def test_answers_are_strict_about_kinds() -> None:
 
 def test_what_a_gateway_adds_is_described() -> None:
     federation = {
-        "node": "alpha", "path": ["gw"], "rank": 1, "score": 0.5, "reasons": ["soonest"],
+        "node": "alpha", "path": ["gw"], "rank": 1, "score": 0.5,
+        "reasons": [{"code": "starts_soonest", "text": "In 5 s.", "values": {"value": "5"}}],
         "placement": {"bytes_total": 5, "staging_s": 1.5, "approximate": True, "basis": "rucio"},
     }  # fmt: skip
-    coverage = {"node": "alpha", "outcome": "answered", "reason": "", "took_ms": 12.5, "offers": 1}
+    coverage = {
+        "node": "alpha", "outcome": "answered", "reason": None, "took_ms": 12.5, "offers": 1,
+    }  # fmt: skip
     document = offerset(offer(federation=federation)) | {"federation": {"coverage": [coverage]}}
     assert validate(OfferSetSchema(), document) == []
     at(document, ("federation", "coverage", 0))["outcome"] = "lost"

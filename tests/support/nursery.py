@@ -1,0 +1,130 @@
+"""Programs that start at once: what takes a second to import is imported once, then forked.
+
+Each is a process of its own, as real as one started from a shell, and dies as one.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from tests.support.waiting import until
+
+START_S: Final = 20.0
+STOP_S: Final = 15.0
+
+_MODULES: Final = ("gateway.__main__", "node_stub.__main__")
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One running program."""
+
+    pid: int
+    url: str
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Ask it to end, if it still runs, and wait until it has."""
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return
+        await until(self._has_ended, STOP_S)
+
+    def _has_ended(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+class Nursery:
+    """Starts programs; one process that has imported them all stands behind it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    async def start(
+        self, module: str, data_dir: Path, listen: str, environ: Mapping[str, str]
+    ) -> Child:
+        """``serve`` of this module, with the settings in ``settings.yaml``; when it listens."""
+        output = data_dir / "output"
+        output.write_bytes(b"")
+        order = {"module": module, "data_dir": str(data_dir), "listen": listen} | {
+            "environ": dict(environ)
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        await until(lambda: output.read_bytes().endswith(b"\n"), START_S)
+        return Child(pid, json.loads(output.read_bytes())["url"])
+
+
+@contextmanager
+def running_nursery() -> Iterator[Nursery]:
+    """A nursery; what was started and not ended ends with it at the latest."""
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.nursery"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    ) as process:
+        yield Nursery(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(STOP_S)
+
+
+def _serve_orders() -> None:
+    programs = {name: import_module(name).main for name in _MODULES}
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets those that have ended
+    children: list[int] = []
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.environ.update(order["environ"])
+            folder = Path(order["data_dir"])
+            _redirect(0, Path(os.devnull), os.O_RDONLY)
+            _redirect(1, folder / "output", os.O_WRONLY)
+            _redirect(2, folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            arguments = ["serve", "--config", str(folder / "settings.yaml")]
+            arguments += ["--listen", order["listen"], "--data-dir", str(folder)]
+            os._exit(programs[order["module"]](arguments))
+        children.append(pid)
+        print(pid, flush=True)
+    for pid in children:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _redirect(number: int, path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags, 0o600)
+    os.dup2(descriptor, number)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    _serve_orders()
