@@ -2,21 +2,22 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from gateway.httpkit.auth import principal_of, require_principal
-from gateway.httpkit.bodies import answer, base_url, read_body, read_uuid
+from gateway.httpkit.bodies import answer, base_url, read_body, read_query, read_uuid
 from gateway.httpkit.operations import (
     JSON_ONLY,
     docs,
     headers_schema,
     problem_responses,
+    querystring_schema,
     request_schema,
     response_schema,
 )
@@ -55,6 +56,9 @@ _COMPONENTS: Final = {
     Collection.DATA: DataSchema(),
     Collection.VOLUMES: VolumeSchema(),
 }
+MAX_LIMIT: Final = 1000
+"""Highest ``limit`` that a request may name: more than any site offers at once."""
+
 _MAX_LOGGED_PATH: Final = 1000
 _MAX_BUDGET_DIGITS: Final = 12  # milliseconds of thirty years
 
@@ -72,6 +76,18 @@ class NodeServices:
 
 SERVICES = web.AppKey("node_services", NodeServices)
 """Where the application keeps what its handlers call."""
+
+
+class RequestQuerySchema(Schema):
+    """What can be asked of a request for offers beyond the document."""
+
+    limit = fields.Integer(
+        validate=validate.Range(min=1, max=MAX_LIMIT),
+        metadata={
+            "description": "Offers to make at most, each of which is a hold; never more than the"
+            " site makes by itself."
+        },
+    )
 
 
 class RequestHeadersSchema(Schema):
@@ -107,13 +123,15 @@ _SESSION_SEEN: Final[dict[int, Document]] = {
 
 
 @docs(tags=_API_TAGS, summary="Ask for offers", responses=_OFFERSET_SEEN)
+@querystring_schema(RequestQuerySchema())
 @headers_schema(RequestHeadersSchema())
 @request_schema(ExecutionRequestSchema())
 @response_schema(OfferSetSchema(), 200, description="The offer set, where that is preferred")
 async def post_requests(request: web.Request) -> web.Response:
     """Answer a request with an offer set."""
     services, base = request.app[SERVICES], _base_of(request)
-    order = await _read_order(request)
+    limit: int | None = read_query(request).get("limit")
+    order = replace(await _read_order(request), limit=limit)
     uuid = await services.scheduler.offer(order)
     caller = _caller_of(request)
     record, sessions = await services.sessions.offerset(uuid, caller)

@@ -21,14 +21,15 @@ from gateway.httpkit.telemetry import HttpMetrics
 from gateway.wire.documents import Document
 from node_stub.api import NodeServices, add_api_routes
 from node_stub.background import supervised
-from node_stub.clock import Clock, SystemClock
+from node_stub.clock import Clock, SystemClock, whole_second
 from node_stub.config import NodeSettings
 from node_stub.ledger import Ledger
 from node_stub.metrics import PREFIX, NodeMetrics
+from node_stub.orphans import Orphans
 from node_stub.platforms.base import Platform
 from node_stub.platforms.simulated import SimulatedPlatform
 from node_stub.reconciler import Reconciler
-from node_stub.scheduler import Scheduler, whole_second
+from node_stub.scheduler import Scheduler
 from node_stub.sessions import Sessions
 from node_stub.store import Store
 from node_stub.sweeper import Sweeper
@@ -130,6 +131,8 @@ def _add_node(
         _opened(store, platform, partial(_fill_ledger, ledger, sessions, store, clock))
     )
     app.cleanup_ctx.append(supervised("reconciler", reconciler.run))
+    orphans = Orphans(store, platform, settings.reconciler, metrics)
+    app.cleanup_ctx.append(supervised("orphans", orphans.run))
     app.cleanup_ctx.append(supervised("sweeper", sweeper.run))
     add_api_routes(app, NodeServices(scheduler, sessions, settings.public_url))
 

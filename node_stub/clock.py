@@ -1,5 +1,6 @@
 """The clock, handed in wherever the time matters."""
 
+import math
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,3 +19,8 @@ class SystemClock:
     def now(self) -> datetime:
         """The present instant, in UTC."""
         return datetime.now(UTC)
+
+
+def whole_second(instant: datetime) -> int:
+    """Seconds since 1970, rounded up, so that nothing is promised a fraction too early."""
+    return math.ceil(instant.timestamp())

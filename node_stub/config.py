@@ -52,7 +52,11 @@ class FigureSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSettings:
-    """How long what has ended can still be read."""
+    """How long what has ended can still be read.
+
+    ``offers_s`` is for offers that nobody accepted, and for answers of which nothing was accepted:
+    a node in a federation makes a hundred of them for one that runs.
+    """
 
     offersets_days: float = 30.0
     offers_s: float = 3600.0
@@ -63,17 +67,24 @@ class ReconcilerSettings:
     """How sessions are driven.
 
     ``attempts`` is how often a platform is asked again for what it failed to do, each time waiting
-    twice as long, from ``backoff_s`` up to ``max_backoff_s``. ``call_timeout_s`` bounds one call,
-    ``stop_s`` and ``release_s`` what a platform may take in all.
+    twice as long, from ``backoff_s`` up to ``max_backoff_s``. ``call_timeout_s`` bounds one call:
+    every call only begins something, so one that takes longer is stuck, and keeps a worker from
+    the others. ``stop_s`` and ``release_s`` bound what a platform may take in all.
     """
 
     workers: int = 16
     attempts: int = 6
     backoff_s: float = 0.5
     max_backoff_s: float = 60.0
-    call_timeout_s: float = 60.0
+    call_timeout_s: float = 20.0
     stop_s: float = 60.0
     release_s: float = 600.0
+
+    def wait_s(self, failures: int) -> float:
+        """How long to wait after so many failures in a row."""
+        # The exponent is bounded: a float overflows beyond 2**1023.
+        doubled = self.backoff_s * 2.0 ** min(failures - 1, 64)
+        return min(doubled, self.max_backoff_s)
 
 
 @dataclass(frozen=True, kw_only=True)

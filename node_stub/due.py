@@ -30,6 +30,11 @@ class DueQueue:
             self._due[session] = at
             heapq.heappush(self._heap, (at, session))
 
+    def put_all(self, at: datetime) -> None:
+        """Look at every session at this time, or sooner if that was wanted before."""
+        for session in list(self._due):
+            self.put(session, at)
+
     def take(self, now: datetime) -> list[UUID]:
         """The sessions that are due; nobody else gets them until they are `done`."""
         taken = []

@@ -66,6 +66,20 @@ class KeyReusedError(ProblemError):
         super().__init__(f"This {IDEMPOTENCY_KEY} came before with another body or path.")
 
 
+class StoreUnavailableError(ProblemError):
+    """The database cannot be used at the moment; nothing was changed."""
+
+    slug = "store-unavailable"
+    title = "Database unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The node's database cannot be used at the moment; nothing was changed.",
+            headers={hdrs.RETRY_AFTER: "2"},
+        )
+
+
 class BudgetSpentError(ProblemError):
     """Whoever asked has stopped waiting: an offer would only be a hold that nobody knows of."""
 

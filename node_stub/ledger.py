@@ -86,6 +86,16 @@ class Booking:
     key: str
     spans: tuple[Span, ...]
 
+    @property
+    def end(self) -> int:
+        """When the last of it is free again."""
+        return max((span.end for span in self.spans), default=_BEGINNING)
+
+    def prolonged(self, until: int) -> "Booking":
+        """The same, none of it free before this instant."""
+        spans = (Span(s.start, max(s.end, until), s.amounts) for s in self.spans)
+        return Booking(self.key, tuple(spans))
+
     def is_within(self, other: "Booking") -> bool:
         """Whether each span lies within the other's span of the same position."""
         return len(self.spans) == len(other.spans) and all(
@@ -305,7 +315,8 @@ class Ledger:
         DuplicateBookingError
             The key is taken.
         """
-        self._refuse_duplicate(booking)
+        if booking.key in self._bookings:
+            raise DuplicateBookingError(booking.key)
         taken: list[Span] = []
         for span in booking.spans:
             free = self.timeline.free_between(span.start, span.end)
@@ -318,18 +329,13 @@ class Ledger:
         self._bookings[booking.key] = booking
 
     def restore(self, booking: Booking) -> None:
-        """Enter what is in use in fact, whether or not it fits.
+        """Enter what is in use in fact, whether or not it fits, instead of what the key has.
 
         For sessions found again after a restart, which run on although the site's capacity was
-        made smaller meanwhile: nothing more is promised until they have gone. In order of start,
-        many are entered fastest.
-
-        Raises
-        ------
-        DuplicateBookingError
-            The key is taken.
+        made smaller meanwhile, and for those that have not gone in time: nothing more is promised
+        until they have. In order of start, many are entered fastest.
         """
-        self._refuse_duplicate(booking)
+        self.remove(booking.key)
         for span in booking.spans:
             self.timeline.take(span)
         self._bookings[booking.key] = booking
@@ -371,18 +377,10 @@ class Ledger:
 
         Nothing behind the instant changes: this only keeps the ledger short.
         """
-        ended = tuple(
-            key
-            for key, booking in self._bookings.items()
-            if all(span.end <= before for span in booking.spans)
-        )
+        ended = tuple(key for key, booking in self._bookings.items() if booking.end <= before)
         for key in ended:
             self.remove(key)
         return ended
-
-    def _refuse_duplicate(self, booking: Booking) -> None:
-        if booking.key in self._bookings:
-            raise DuplicateBookingError(booking.key)
 
 
 def _spare(needed: int, capacity: int) -> int:

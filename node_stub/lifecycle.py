@@ -8,8 +8,9 @@ backwards, and a terminal phase is final.
 from datetime import datetime
 from typing import Final
 
-from gateway.wire.phases import ComponentPhase, MessageLevel, SessionPhase
+from gateway.wire.phases import ComponentPhase, SessionPhase
 from gateway.wire.times import format_instant
+from node_stub import reasons
 from node_stub.platforms.base import EndReason, JobPhase, Observation
 from node_stub.standing import Component, Decision, Intent, Limits, Note, Schedule, Standing
 
@@ -77,16 +78,8 @@ def given_up(standing: Standing, reason: EndReason, detail: str, now: datetime) 
     values = {"step": standing.intent.value.lower(), "reason": reason.value, "detail": detail}
     if standing.intent is not Intent.RELEASE:
         part = Component.EXECUTABLE if standing.intent is Intent.PREPARE else Component.COMPUTE
-        template = "The platform could not ${step} the session [${reason}][${detail}]"
-        note = Note(part, "urn:platform-failed", MessageLevel.ERROR, template, values)
-        return _fail(standing, part, note, now)
-    note = Note(
-        Component.COMPUTE,
-        "urn:release-failed",
-        MessageLevel.ERROR,
-        "The platform could not release the session [${reason}][${detail}]",
-        values,
-    )
+        return _fail(standing, part, Note(part, reasons.PLATFORM_FAILED, values), now)
+    note = Note(Component.COMPUTE, reasons.RELEASE_FAILED, values)
     failed = standing.aimed(SessionPhase.FAILED).with_components(
         ComponentPhase.FAILED, Component.COMPUTE
     )
@@ -95,12 +88,7 @@ def given_up(standing: Standing, reason: EndReason, detail: str, now: datetime) 
 
 def _before(standing: Standing, schedule: Schedule, now: datetime) -> Decision:
     if now >= schedule.end_at:
-        note = Note(
-            None,
-            "urn:schedule-missed",
-            MessageLevel.ERROR,
-            "The booked time had passed before the session could be prepared",
-        )
+        note = Note(None, reasons.SCHEDULE_MISSED, {"end": format_instant(schedule.end_at)})
         return Decision(_done(standing.aimed(SessionPhase.FAILED), now), notes=(note,))
     if now < schedule.prepare_at:
         waiting = standing.moved(SessionPhase.WAITING).with_components(ComponentPhase.WAITING)
@@ -118,12 +106,8 @@ def _preparing(
     if seen.phase not in (JobPhase.QUEUED, JobPhase.STARTING, JobPhase.READY):
         return _launched(standing, schedule, seen, now)
     if now >= schedule.end_at:
-        note = Note(
-            Component.EXECUTABLE,
-            "urn:preparation-too-late",
-            MessageLevel.ERROR,
-            "The preparation had not ended when the booked time was over",
-        )
+        values = {"end": format_instant(schedule.end_at)}
+        note = Note(Component.EXECUTABLE, reasons.PREPARATION_TOO_LATE, values)
         return _fail(standing, Component.EXECUTABLE, note, now)
     if seen.phase is not JobPhase.READY:
         return Decision(standing, wake=_earlier(schedule.end_at, seen.look_again))
@@ -181,48 +165,28 @@ def _releasing(standing: Standing, seen: Observation, now: datetime, limits: Lim
 
 def _ended(standing: Standing, seen: Observation, now: datetime) -> Decision:
     """The job came to its end by itself."""
-    values = {"reason": seen.reason.value if seen.reason else EndReason.LOST.value}
-    if seen.exit_code is not None:
-        values["exit_code"] = str(seen.exit_code)
-    if seen.text:
-        values["detail"] = seen.text
-    places = "".join(f"[${{{name}}}]" for name in values)
+    values = {
+        "reason": (seen.reason or EndReason.LOST).value,
+        "exit_code": "" if seen.exit_code is None else str(seen.exit_code),
+    }
     if seen.reason is EndReason.OK:
-        note = Note(
-            Component.COMPUTE,
-            "urn:execution-ended",
-            MessageLevel.INFO,
-            f"The execution ended {places}",
-            values,
-        )
+        note = Note(Component.COMPUTE, reasons.EXECUTION_ENDED, values)
         return Decision(_let_go(standing, now), Intent.RELEASE, notes=(note,))
     part = Component.EXECUTABLE if seen.reason is EndReason.IMAGE else Component.COMPUTE
-    template = f"The execution failed {places}"
-    note = Note(part, "urn:execution-failed", MessageLevel.ERROR, template, values)
+    note = Note(part, reasons.EXECUTION_FAILED, {**values, "detail": seen.text})
     return _fail(standing, part, note, now)
 
 
 def _lost(standing: Standing, seen: Observation, now: datetime) -> Decision:
-    note = Note(
-        Component.COMPUTE,
-        "urn:execution-lost",
-        MessageLevel.ERROR,
-        "The platform no longer knows the execution [${phase}]",
-        {"phase": seen.phase.value},
-    )
+    note = Note(Component.COMPUTE, reasons.EXECUTION_LOST, {"phase": seen.phase.value})
     return _fail(standing, Component.COMPUTE, note, now)
 
 
 def _over_time(
     standing: Standing, schedule: Schedule, seen: Observation, now: datetime
 ) -> Decision:
-    note = Note(
-        Component.COMPUTE,
-        "urn:over-time",
-        MessageLevel.ERROR,
-        "The execution was stopped at the end of its booked time [${end}]",
-        {"end": format_instant(schedule.end_at)},
-    )
+    values = {"end": format_instant(schedule.end_at)}
+    note = Note(Component.COMPUTE, reasons.OVER_TIME, values)
     if seen.phase not in (JobPhase.RUNNING, JobPhase.STOPPING):
         return _fail(standing, Component.COMPUTE, note, now)
     failing = (

@@ -1,8 +1,8 @@
 """The catalogue of what this node tells its clients: message kinds, levels and texts.
 
-A reason of level ERROR says why a request is refused; WARN, that something asked for was changed;
-INFO, what could not be judged. Kinds are those of the upstream service, spelt
-correctly and all beginning with ``urn:``.
+A reason of level ERROR says why a request or an update is refused, or why a session failed; WARN,
+that something asked for was changed; INFO, what could not be judged, or that all went well. Kinds
+are those of the upstream service, spelt correctly and all beginning with ``urn:``.
 """
 
 from dataclasses import dataclass
@@ -222,4 +222,59 @@ UNKNOWN_LIMIT: Final = Reason(
     "urn:unknown-limit",
     "Limit [${type}] cannot be judged: it is not reported here",
     MessageLevel.INFO,
+)
+
+# Requests that are sound and still find no place.
+MAXIMUM_BELOW_MINIMUM: Final = Reason(
+    "urn:invalid-value", "A requested maximum is below its minimum"
+)
+TOO_LARGE: Final = Reason(
+    "urn:resource-limit", "The request needs more than one request may have here"
+)
+TOO_LONG: Final = Reason("urn:resource-limit", "The request is longer than a session may be")
+NO_START_IN_TIME: Final = Reason(
+    "urn:start-time", "No requested start leaves time to accept the offer and to prepare it"
+)
+NO_CAPACITY: Final = Reason(
+    "urn:no-capacity",
+    "Everything is booked at the requested times; the next free start is [${next}]",
+)
+
+# Updates. Their paths point into the update.
+UPDATE_KIND: Final = Reason(
+    "urn:update-refused", "Only updates of kind [${kind}] are supported [${given}]"
+)
+UPDATE_PATH: Final = Reason("urn:update-refused", "Only the phase can be updated [${given}]")
+UPDATE_VALUE: Final = Reason("urn:update-refused", "A client cannot ask for this phase [${given}]")
+UPDATE_PHASE: Final = Reason(
+    "urn:update-refused", "A session in phase [${phase}] cannot become [${given}]"
+)
+OFFER_EXPIRED: Final = Reason("urn:offer-expired", "The offer has expired [${expires}]")
+
+# Sessions on their way to their end. What is not known of an end is an empty value.
+SCHEDULE_MISSED: Final = Reason(
+    "urn:schedule-missed",
+    "The booked time had passed before the session could be prepared [${end}]",
+)
+PREPARATION_TOO_LATE: Final = Reason(
+    "urn:preparation-too-late",
+    "The preparation had not ended when the booked time was over [${end}]",
+)
+OVER_TIME: Final = Reason(
+    "urn:over-time", "The execution was stopped at the end of its booked time [${end}]"
+)
+EXECUTION_ENDED: Final = Reason(
+    "urn:execution-ended", "The execution ended [${reason}][${exit_code}]", MessageLevel.INFO
+)
+EXECUTION_FAILED: Final = Reason(
+    "urn:execution-failed", "The execution failed [${reason}][${exit_code}][${detail}]"
+)
+EXECUTION_LOST: Final = Reason(
+    "urn:execution-lost", "The platform no longer knows the execution [${phase}]"
+)
+PLATFORM_FAILED: Final = Reason(
+    "urn:platform-failed", "The platform could not ${step} the session [${reason}][${detail}]"
+)
+RELEASE_FAILED: Final = Reason(
+    "urn:release-failed", "The platform could not release the session [${reason}][${detail}]"
 )

@@ -7,17 +7,18 @@ two steps loses nothing and makes nothing twice.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from gateway.wire.messages import message
-from node_stub.clock import Clock
+from node_stub.clock import Clock, whole_second
 from node_stub.config import ReconcilerSettings
 from node_stub.due import DueQueue
+from node_stub.errors import StoreUnavailableError
 from node_stub.ledger import Ledger
 from node_stub.lifecycle import decide, given_up, resumed
 from node_stub.metrics import NodeMetrics
@@ -36,12 +37,17 @@ from node_stub.standing import Decision, Intent, Limits
 from node_stub.store import Store
 from node_stub.waiting import wait_until
 
-SESSION_PART: Final = "session"
-"""Under this name the session's own messages are kept, beside those of its components."""
+OVERRUN_S: Final = 60
+"""What has not gone at the end of its booked time is booked again for so long, each time."""
 
 _SETTLED: Final = frozenset({Intent.NOTHING, Intent.DONE})
+_STARTING: Final = frozenset({Intent.PREPARE, Intent.LAUNCH})
 
 _log = structlog.get_logger(__name__)
+
+
+class _OvertakenError(Exception):
+    """What was being asked for is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +83,39 @@ class Reconciler:
         )
         self._queue = DueQueue()
         self._changed = asyncio.Event()
-        self._slots = asyncio.Semaphore(settings.workers)
+        self._workers = asyncio.Semaphore(settings.workers)
+        # What failed before may keep only some workers waiting, never all.
+        self._troubled = asyncio.Semaphore(max(1, settings.workers // 2))
+        self._starting: dict[UUID, asyncio.Timeout] = {}
         self._checkpoints: dict[UUID, Checkpoint] = {}
         self._failures: dict[UUID, _Failure] = {}
         self._unseen: dict[UUID, int] = {}
 
     def wake(self, session: UUID) -> None:
-        """Look at this session now."""
+        """Look at this session now: what is wanted of it has changed.
+
+        A call to get it going that is under way is not waited for any longer.
+        """
         self._queue.put(session, self._clock.now())
         self._changed.set()
+        call = self._starting.pop(session, None)
+        if call is not None and not call.expired():
+            call.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Drive sessions until cancelled."""
         self._queue = DueQueue()
         self._checkpoints = await self._store.checkpoints()
         await self._resume()
+        last = self._clock.now()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._release_orphans(), name="release_orphans")
             while True:
-                due = self._queue.take(self._clock.now())
+                now = self._clock.now()
+                if now < last:
+                    # The clock was set back: what was due at once would be due by that much later.
+                    self._queue.put_all(now)
+                last = now
+                due = self._queue.take(now)
                 if due:
                     tasks.create_task(self._look_at(due), name="reconcile")
                 await wait_until(self._queue.next_due(), self._changed, self._clock)
@@ -111,30 +131,6 @@ class Reconciler:
                         after = replace(record, standing=resumed(record.standing, now))
                         await transaction.save_session(after, record)
             self._queue.put(found.uuid, now)
-
-    async def _release_orphans(self) -> None:
-        """Remove jobs that bear our mark and belong to no live session."""
-        count = 0
-        while True:
-            try:
-                if not await self._release_orphans_once():
-                    return
-            except (PlatformError, TimeoutError) as error:
-                self._metrics.count_error("recover")
-                _log.warning("recover_failed", reason=str(error))
-            await asyncio.sleep(self._backoff_s(count))
-            count += 1
-
-    async def _release_orphans_once(self) -> bool:
-        """Whether there were any."""
-        async with asyncio.timeout(self._settings.call_timeout_s):
-            found = await self._platform.recover()
-            live = {record.uuid for record in await self._store.live_sessions()}
-            orphans = [checkpoint for checkpoint in found if checkpoint.session not in live]
-            for checkpoint in orphans:
-                _log.warning("orphan_released", session=str(checkpoint.session))
-                await self._platform.release(checkpoint)
-        return bool(orphans)
 
     async def _look_at(self, due: Sequence[UUID]) -> None:
         """Observe all that are due in one call, then see to each."""
@@ -165,7 +161,7 @@ class Reconciler:
         intent: Intent | None = None
         again: datetime | None = None
         try:
-            async with self._slots:
+            async with self._lane(session), self._workers:
                 record = await self._store.session(session)
                 if record is not None:
                     intent = record.standing.intent
@@ -174,8 +170,12 @@ class Reconciler:
                 decided = await self._decide_and_save(session, seen)
                 if decided is not None:
                     after, decision = decided
+                    is_repeated = decision.action is intent
                     intent = decision.action or intent
-                    again = await self._act(after, decision, seen)
+                    again = await self._act(after, decision, seen, is_repeated=is_repeated)
+        except StoreUnavailableError:
+            # That says nothing about the session, nor about its platform.
+            again = self._clock.now() + timedelta(seconds=self._settings.wait_s(1))
         except Exception as error:  # noqa: BLE001 - supervised: one session never stalls others
             again = self._failed(session, intent, error)
         self._queue.done(session, again)
@@ -205,21 +205,25 @@ class Reconciler:
         async with self._store.transaction() as transaction:
             record = await transaction.session(session)
             if record is None or record.start_at is None or _is_done(record):
+                self._forget(session)
                 return None
             now = self._clock.now()
             decision = self._decide(record, seen, now)
-            after = _after(record, decision, now)
+            after = record.decided(decision, now)
             if _is_done(after):
                 await transaction.remove_checkpoint(session)
                 transaction.afterwards(lambda: self._forget(session))
                 if record.standing.intent is Intent.NOTHING or _is_gone(seen):
                     # Otherwise something is left behind that still takes room: until it should end.
                     after = replace(after, booking=None)
-                    transaction.afterwards(lambda: self._free(after))
+                    transaction.afterwards(lambda: self._ledger.remove(after.key))
+            elif after.booking is not None and after.booking.end <= now.timestamp():
+                # Its job still takes room, whether or not that was promised to others.
+                booking = after.booking.prolonged(whole_second(now) + OVERRUN_S)
+                after = replace(after, booking=booking)
+                transaction.afterwards(lambda: self._ledger.restore(booking))
             if after != record:
                 await transaction.save_session(after, record)
-        if after.phase is not record.phase:
-            _log_move(record, after)
         return after, decision
 
     def _decide(self, record: SessionRecord, seen: Observation | None, now: datetime) -> Decision:
@@ -238,27 +242,54 @@ class Reconciler:
         )
 
     async def _act(
-        self, record: SessionRecord, decision: Decision, seen: Observation | None
+        self,
+        record: SessionRecord,
+        decision: Decision,
+        seen: Observation | None,
+        *,
+        is_repeated: bool,
     ) -> datetime | None:
         """Ask the platform for what was decided; when to look again."""
-        now = self._clock.now()
         if _is_done(record):
             return None
         if decision.action is None:
-            return self._next_look(record, decision, seen, now)
-        checkpoint = self._checkpoint(record.uuid)
-        async with asyncio.timeout(self._settings.call_timeout_s):
-            saved = await self._ask(decision.action, record, checkpoint)
+            return self._next_look(record, decision, seen)
+        try:
+            saved = await self._ask(decision.action, record)
+        except _OvertakenError:
+            return self._clock.now()
         if saved is not None and saved != self._checkpoints.get(record.uuid):
             async with self._store.transaction() as transaction:
                 await transaction.save_checkpoint(saved)
             self._checkpoints[record.uuid] = saved
         self._failures.pop(record.uuid, None)
-        return now
+        # Some platforms show late what was done; asking on and on would not make them quicker.
+        wait_s = self._platform.poll_s if is_repeated else 0.0
+        return self._clock.now() + timedelta(seconds=wait_s)
 
-    async def _ask(
-        self, action: Intent, record: SessionRecord, checkpoint: Checkpoint
-    ) -> Checkpoint | None:
+    async def _ask(self, action: Intent, record: SessionRecord) -> Checkpoint | None:
+        """One call to the platform, never longer than allowed.
+
+        Raises
+        ------
+        _OvertakenError
+            It was to get the session going, and something else is wanted now.
+        """
+        session = record.uuid
+        try:
+            async with asyncio.timeout(self._settings.call_timeout_s) as call:
+                if action in _STARTING:
+                    self._starting[session] = call
+                return await self._call(action, record)
+        except TimeoutError as error:
+            if action in _STARTING and session not in self._starting:
+                raise _OvertakenError from error
+            raise
+        finally:
+            self._starting.pop(session, None)
+
+    async def _call(self, action: Intent, record: SessionRecord) -> Checkpoint | None:
+        checkpoint = self._checkpoint(record.uuid)
         if action is Intent.PREPARE:
             return await self._platform.prepare(_spec_of(record))
         if action is Intent.LAUNCH:
@@ -274,16 +305,20 @@ class Reconciler:
         record: SessionRecord,
         decision: Decision,
         seen: Observation | None,
-        now: datetime,
     ) -> datetime | None:
         if record.standing.intent in _SETTLED:
             return decision.wake
+        now = self._clock.now()
+        looks = [] if decision.wake is None else [decision.wake]
         if seen is None:
-            return now + timedelta(seconds=self._backoff_s(self._unseen.get(record.uuid, 0)))
-        if decision.wake is not None and (seen.look_again or seen.phase is JobPhase.READY):
-            return decision.wake
-        poll = now + timedelta(seconds=self._platform.poll_s)
-        return poll if decision.wake is None else min(poll, decision.wake)
+            unseen_s = self._settings.wait_s(1 + self._unseen.get(record.uuid, 0))
+            looks.append(now + timedelta(seconds=unseen_s))
+        elif not (looks and (seen.look_again or seen.phase is JobPhase.READY)):
+            looks.append(now + timedelta(seconds=self._platform.poll_s))
+        if record.booking is not None:
+            # Then at the latest it is seen that it goes on taking room.
+            looks.append(datetime.fromtimestamp(record.booking.end, UTC))
+        return min(looks)
 
     def _failed(self, session: UUID, intent: Intent | None, error: Exception) -> datetime:
         """Remember it; when to try again."""
@@ -308,13 +343,8 @@ class Reconciler:
         )
         # Given up at once; but if that fails too, it waits like everything else.
         is_last = count == self._settings.attempts or isinstance(error, JobRefusedError)
-        wait_s = 0.0 if is_last else self._backoff_s(count - 1)
+        wait_s = 0.0 if is_last else self._settings.wait_s(count)
         return self._clock.now() + timedelta(seconds=wait_s)
-
-    def _backoff_s(self, count: int) -> float:
-        # The exponent is bounded: a float overflows beyond 2**1023.
-        doubled = self._settings.backoff_s * 2.0 ** min(count, 64)
-        return min(doubled, self._settings.max_backoff_s)
 
     def _checkpoint(self, session: UUID) -> Checkpoint:
         """What is known of a job; bare where nothing was noted down."""
@@ -324,8 +354,8 @@ class Reconciler:
         for known in (self._checkpoints, self._failures, self._unseen):
             known.pop(session, None)
 
-    def _free(self, record: SessionRecord) -> None:
-        self._ledger.remove(record.key)
+    def _lane(self, session: UUID) -> AbstractAsyncContextManager[object]:
+        return self._troubled if session in self._failures else nullcontext()
 
 
 def _is_done(record: SessionRecord) -> bool:
@@ -334,17 +364,6 @@ def _is_done(record: SessionRecord) -> bool:
 
 def _is_gone(seen: Observation | None) -> bool:
     return seen is not None and seen.phase is JobPhase.GONE
-
-
-def _after(record: SessionRecord, decision: Decision, now: datetime) -> SessionRecord:
-    if decision.standing == record.standing and not decision.notes:
-        return record
-    after = replace(record, standing=decision.standing, modified=now)
-    for note in decision.notes:
-        part = SESSION_PART if note.component is None else note.component.value
-        said = message(note.kind, note.level, note.template, note.values, now)
-        after = after.saying(part, said)
-    return after
 
 
 def _spec_of(record: SessionRecord) -> JobSpec:
@@ -358,14 +377,4 @@ def _spec_of(record: SessionRecord) -> JobSpec:
         memory_gib=amounts.memory_gib,
         storage_gib=amounts.storage_gib,
         end_at=record.schedule.end_at,
-    )
-
-
-def _log_move(before: SessionRecord, after: SessionRecord) -> None:
-    _log.info(
-        "session_moved",
-        session=str(after.uuid),
-        owner=after.owner,
-        before=before.phase.value,
-        phase=after.phase.value,
     )

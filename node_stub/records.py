@@ -10,16 +10,21 @@ import msgspec
 
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import ComponentPhase, SessionPhase
-from node_stub.documents import OfferResult
+from node_stub.clock import whole_second
+from node_stub.documents import OfferResult, reschedule
 from node_stub.ledger import Booking, Span
-from node_stub.slots import Slot
-from node_stub.standing import Component, Intent, Schedule, Standing
+from node_stub.lifecycle import accepted
+from node_stub.slots import Slot, run_booking
+from node_stub.standing import Component, Decision, Intent, Schedule, Standing
 
 SESSION_COLUMNS: Final = (
     "uuid, offerset, position, owner, phase, target, intent, intent_at, components, document,"
     " slot, spans, start_at, expires, created, modified, messages"
 )
 """The order in which `from_session` gives and `to_session` takes a row."""
+
+SESSION_PART: Final = "session"
+"""Under this name the session's own messages are kept, beside those of its components."""
 
 _MICROSECONDS: Final = 1_000_000
 
@@ -40,9 +45,9 @@ class SessionRecord:
     """One session, from offer to end.
 
     ``document`` is the session as it was offered or accepted; phases are in ``standing`` and what
-    was said since in ``messages``, by part. ``slot`` is None for one that was never possible.
-    ``booking`` is what the ledger holds for it, None once that is free. ``start_at`` is chosen when
-    it is accepted.
+    was said since in ``messages``, by component or ``SESSION_PART``. ``slot`` is None for one that
+    was never possible. ``booking`` is what the ledger holds for it, None once that is free.
+    ``start_at`` is chosen when it is accepted.
     """
 
     uuid: UUID
@@ -85,10 +90,35 @@ class SessionRecord:
             end_at=self.start_at + timedelta(seconds=self.slot.duration_s),
         )
 
-    def saying(self, part: str, *messages: Document) -> "SessionRecord":
-        """With more to tell the client of a part: a component, or ``session``."""
-        said = {**self.messages, part: (*self.messages.get(part, ()), *messages)}
-        return replace(self, messages=said)
+    def accepted(self, now: datetime) -> "SessionRecord":
+        """The offer as a session that begins as soon as it may; its booking shrinks to that.
+
+        Raises
+        ------
+        ValueError
+            The offer has expired.
+        """
+        if self.slot is None:
+            raise AssertionError("a session that was never offered cannot be accepted")
+        start = self.slot.start_if_accepted(whole_second(now))
+        return replace(
+            self,
+            standing=accepted(now),
+            document=reschedule(self.document, start),
+            booking=run_booking(self.slot, start, self.key),
+            start_at=datetime.fromtimestamp(start, UTC),
+            modified=now,
+        )
+
+    def decided(self, decision: Decision, now: datetime) -> "SessionRecord":
+        """Where the decision leaves it, with what is to be told to the client."""
+        if decision.standing == self.standing and not decision.notes:
+            return self
+        said = dict(self.messages)
+        for note in decision.notes:
+            part = SESSION_PART if note.component is None else note.component.value
+            said[part] = (*said.get(part, ()), note.reason.message(now, **note.values))
+        return replace(self, standing=decision.standing, modified=now, messages=said)
 
 
 @dataclass(frozen=True, slots=True)

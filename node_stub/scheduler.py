@@ -4,9 +4,8 @@ Whoever holds the store's transaction is alone with the ledger too: it is change
 transaction has been committed, so nothing is ever promised twice, and a failed write holds nothing.
 """
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -16,7 +15,8 @@ import structlog
 from gateway.wire.documents import Document
 from gateway.wire.phases import SessionPhase
 from gateway.wire.times import format_instant
-from node_stub.clock import Clock
+from node_stub import reasons
+from node_stub.clock import Clock, whole_second
 from node_stub.config import OfferSettings
 from node_stub.documents import (
     OfferResult,
@@ -24,38 +24,27 @@ from node_stub.documents import (
     components_of,
     failed_session,
     offer_name,
-    reschedule,
 )
 from node_stub.errors import BudgetSpentError, KeyReusedError
 from node_stub.fitting import Fitting, FittingRequest, NoFit, fit
 from node_stub.ledger import Booking, Ledger
-from node_stub.lifecycle import accepted
 from node_stub.metrics import NodeMetrics
 from node_stub.policy import Verdict, check
-from node_stub.reasons import Reason
 from node_stub.records import IdempotencyRecord, OfferSetRecord, SessionRecord
 from node_stub.rules import SiteRules
-from node_stub.slots import Slot, hold_of, run_booking
+from node_stub.slots import Slot, hold_of
 from node_stub.standing import Intent, Standing
 from node_stub.store import Store
 from node_stub.transaction import Transaction
 
 _REFUSALS: Final = {
-    NoFit.MAXIMUM_BELOW_MINIMUM: Reason(
-        "urn:invalid-value", "A requested maximum is below its minimum"
-    ),
-    NoFit.TOO_LARGE: Reason(
-        "urn:resource-limit", "The request needs more than one request may have here"
-    ),
-    NoFit.TOO_LONG: Reason("urn:resource-limit", "The request is longer than a session may be"),
-    NoFit.NO_START: Reason(
-        "urn:start-time", "No requested start leaves time to accept the offer and to prepare it"
-    ),
-    NoFit.NO_CAPACITY: Reason(
-        "urn:no-capacity",
-        "Everything is booked at the requested times; the next free start is [${next}]",
-    ),
+    NoFit.MAXIMUM_BELOW_MINIMUM: (reasons.MAXIMUM_BELOW_MINIMUM, ""),
+    NoFit.TOO_LARGE: (reasons.TOO_LARGE, ""),
+    NoFit.TOO_LONG: (reasons.TOO_LONG, "/schedule/requested/duration"),
+    NoFit.NO_START: (reasons.NO_START_IN_TIME, "/schedule/requested/start"),
+    NoFit.NO_CAPACITY: (reasons.NO_CAPACITY, "/schedule/requested/start"),
 }
+"""The reason, and the part of the request that it is about."""
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +54,7 @@ class Order:
     """One request as it came in.
 
     ``digest`` is that of the body. ``key`` is the idempotency key, if one was given. ``budget_ms``
-    is how long whoever asks will still wait.
+    is how long whoever asks will still wait. ``limit`` is how many offers are wanted at most.
     """
 
     document: Document
@@ -74,6 +63,7 @@ class Order:
     digest: bytes
     key: str | None = None
     budget_ms: int | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +127,13 @@ class Scheduler:
             if earlier is not None:
                 return earlier
             now = self._clock.now()
-            plan = self._plan(order.document, now, self._settings.count)
+            count = min(order.limit or self._settings.count, self._settings.count)
+            plan = self._plan(order.document, now, count)
             offerset = await self._add_offerset(transaction, order, plan, now)
             records = [self._offered(offerset, plan, i, now) for i in range(len(plan.slots))]
             await self._add_sessions(transaction, records)
             await self._remember(transaction, order, offerset.uuid, now)
-        self._report("offered", offerset, records)
+        self._report("request_offered", offerset, records)
         return offerset.uuid
 
     async def direct(self, order: Order) -> UUID:
@@ -163,13 +154,13 @@ class Scheduler:
             plan = self._plan(order.document, now, 1)
             offerset = await self._add_offerset(transaction, order, plan, now)
             if plan.slots:
-                record = accepted_session(self._offered(offerset, plan, 0, now), now)
+                record = self._offered(offerset, plan, 0, now).accepted(now)
                 transaction.afterwards(lambda: self._awake(record.uuid))
             else:
                 record = self._failed(offerset, now)
             await self._add_sessions(transaction, [record])
             await self._remember(transaction, order, record.uuid, now)
-        self._report("direct", offerset, [record])
+        self._report("request_direct", offerset, [record])
         return record.uuid
 
     async def _answered(
@@ -307,32 +298,11 @@ class Scheduler:
     ) -> None:
         self._metrics.count_answer(offerset.result, len(records))
         _log.info(
-            f"request_{event}",
+            event,
             offerset=str(offerset.uuid),
             result=offerset.result.value,
             sessions=[str(record.uuid) for record in records],
         )
-
-
-def accepted_session(record: SessionRecord, now: datetime) -> SessionRecord:
-    """The offer as a session that begins as soon as it may; its booking shrinks to that.
-
-    Raises
-    ------
-    ValueError
-        The offer has expired.
-    """
-    if record.slot is None:
-        raise AssertionError("a session that was never offered cannot be accepted")
-    start = record.slot.start_if_accepted(whole_second(now))
-    return replace(
-        record,
-        standing=accepted(now),
-        document=reschedule(record.document, start),
-        booking=run_booking(record.slot, start, record.key),
-        start_at=datetime.fromtimestamp(start, UTC),
-        modified=now,
-    )
 
 
 def component_uuids(document: Document) -> list[UUID]:
@@ -340,19 +310,14 @@ def component_uuids(document: Document) -> list[UUID]:
     return [UUID(component["meta"]["uuid"]) for _, component in components_of(document)]
 
 
-def whole_second(now: datetime) -> int:
-    """Seconds since 1970, rounded up, so that nothing is promised a fraction too early."""
-    return math.ceil(now.timestamp())
-
-
 def _refusal(found: Fitting, now: datetime) -> Document:
     if found.reason is None:
         raise AssertionError("no slot, and no reason why")
-    reason = _REFUSALS[found.reason]
+    reason, path = _REFUSALS[found.reason]
     if found.reason is not NoFit.NO_CAPACITY:
-        return reason.message(now)
+        return reason.message(now, path=path)
     free = "unknown" if found.next_free is None else _text_of(found.next_free)
-    return reason.message(now, next=free)
+    return reason.message(now, path=path, next=free)
 
 
 def _text_of(seconds: int) -> str:

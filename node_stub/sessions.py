@@ -6,19 +6,17 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from gateway.wire.documents import Document
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.phases import SessionPhase, can_client_move
 from gateway.wire.times import format_instant
+from node_stub import reasons
+from node_stub.checks.findings import shown
 from node_stub.clock import Clock
 from node_stub.errors import NotOwnerError, UnknownDocumentError
 from node_stub.ledger import Ledger
 from node_stub.lifecycle import cancelled
-from node_stub.reasons import Reason
 from node_stub.records import OfferSetRecord, SessionRecord
-from node_stub.scheduler import accepted_session
 from node_stub.standing import Intent
 from node_stub.store import Store
 from node_stub.transaction import Transaction
@@ -26,20 +24,9 @@ from node_stub.transaction import Transaction
 PHASE_PATHS: Final = frozenset({"phase", "/phase"})
 """How an update may name the phase: the upstream service takes both."""
 
-NOT_ENUM: Final = Reason(
-    "urn:update-refused", "Only updates of kind [${kind}] are supported [${given}]"
-)
-UNKNOWN_PATH: Final = Reason("urn:update-refused", "Only the phase can be updated [${path}]")
-UNKNOWN_VALUE: Final = Reason("urn:update-refused", "A client cannot ask for this phase [${value}]")
-WRONG_PHASE: Final = Reason(
-    "urn:update-refused", "A session in phase [${phase}] cannot become [${value}]"
-)
-OFFER_EXPIRED: Final = Reason("urn:offer-expired", "The offer has expired [${expires}]")
-
 _CLIENT_PHASES: Final = frozenset(
     {SessionPhase.ACCEPTED, SessionPhase.REJECTED, SessionPhase.CANCELLED}
 )
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +169,7 @@ class Sessions:
     async def _accept(
         self, transaction: Transaction, record: SessionRecord, now: datetime
     ) -> SessionRecord:
-        session = accepted_session(record, now)
+        session = record.accepted(now)
         await transaction.save_session(session, record)
         for sibling in await transaction.sessions_of(record.offerset):
             if sibling.phase is SessionPhase.OFFERED and sibling.uuid != record.uuid:
@@ -194,7 +181,6 @@ class Sessions:
             raise AssertionError("an offer without hold")
         transaction.afterwards(lambda: self._ledger.replace(booking))
         transaction.afterwards(lambda: self._awake(session.uuid))
-        transaction.afterwards(lambda: _log_move(record, session))
         return session
 
     async def _cancel(
@@ -207,7 +193,6 @@ class Sessions:
             transaction.afterwards(lambda: self._free(session.key))
         await transaction.save_session(session, record)
         transaction.afterwards(lambda: self._awake(session.uuid))
-        transaction.afterwards(lambda: _log_move(record, session))
         return session
 
     async def _end_offer(
@@ -218,7 +203,6 @@ class Sessions:
         session = replace(record, standing=standing, booking=None, modified=now)
         await transaction.save_session(session, record)
         transaction.afterwards(lambda: self._free(session.key))
-        transaction.afterwards(lambda: _log_move(record, session))
         return session
 
     def _free(self, key: str) -> None:
@@ -229,12 +213,13 @@ class Sessions:
 def _wanted_phase(update: Document, now: datetime) -> SessionPhase | Document:
     """The phase that an update asks for, or why it cannot be had."""
     if update["kind"] != ENUM_UPDATE:
-        return NOT_ENUM.message(now, kind=ENUM_UPDATE, given=update["kind"])
+        given = shown(update["kind"])
+        return reasons.UPDATE_KIND.message(now, path="/kind", kind=ENUM_UPDATE, given=given)
     if update["path"] not in PHASE_PATHS:
-        return UNKNOWN_PATH.message(now, path=update["path"][:200])
+        return reasons.UPDATE_PATH.message(now, path="/path", given=shown(update["path"]))
     value = update["value"]
     if value not in _CLIENT_PHASES:
-        return UNKNOWN_VALUE.message(now, value=value[:200])
+        return reasons.UPDATE_VALUE.message(now, path="/value", given=shown(value))
     return SessionPhase(value)
 
 
@@ -247,15 +232,7 @@ def _is_done(record: SessionRecord, wanted: SessionPhase) -> bool:
 
 def _refusal(record: SessionRecord, wanted: SessionPhase, now: datetime) -> Document:
     if record.phase is SessionPhase.EXPIRED and record.expires is not None:
-        return OFFER_EXPIRED.message(now, expires=format_instant(record.expires))
-    return WRONG_PHASE.message(now, phase=record.phase.value, value=wanted.value)
-
-
-def _log_move(before: SessionRecord, after: SessionRecord) -> None:
-    _log.info(
-        "session_moved",
-        session=str(after.uuid),
-        owner=after.owner,
-        before=before.phase.value,
-        phase=after.phase.value,
-    )
+        expires = format_instant(record.expires)
+        return reasons.OFFER_EXPIRED.message(now, path="/value", expires=expires)
+    phase, given = record.phase.value, wanted.value
+    return reasons.UPDATE_PHASE.message(now, path="/value", phase=phase, given=given)

@@ -9,11 +9,11 @@ from typing import Final
 from gateway.wire.phases import (
     COMPONENT_MOVES,
     ComponentPhase,
-    MessageLevel,
     SessionPhase,
     can_move,
     is_terminal,
 )
+from node_stub.reasons import Reason
 
 
 class Component(StrEnum):
@@ -97,9 +97,7 @@ class Note:
     """Something to tell the client: of one component, or of the session where that is None."""
 
     component: Component | None
-    kind: str
-    level: MessageLevel
-    template: str
+    reason: Reason
     values: Mapping[str, str] = field(default_factory=dict)
 
 

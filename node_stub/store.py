@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 import aiosqlite
@@ -18,11 +18,23 @@ import aiosqlite
 from gateway.wire.documents import from_json
 from gateway.wire.identity import DuplicateIdentityError, StoredIdentity
 from gateway.wire.phases import SessionPhase
+from node_stub.errors import StoreUnavailableError
 from node_stub.migrations import MIGRATIONS
 from node_stub.platforms.base import Checkpoint
-from node_stub.queries import LIVE, all_rows, read_first, read_offerset, read_sessions
+from node_stub.queries import (
+    LIVE,
+    all_rows,
+    engine_failures,
+    read_first,
+    read_offerset,
+    read_sessions,
+)
 from node_stub.records import OfferSetRecord, SessionRecord, to_instant
 from node_stub.transaction import Transaction
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long to wait for the file where another process (a backup, an operator) keeps it locked, and
+for one's turn: a transaction takes milliseconds, so by then hundreds are waiting."""
 
 
 class NewerDatabaseError(Exception):
@@ -73,19 +85,22 @@ class Store:
         self._file_lock = lock
 
     async def _connect(self) -> tuple[aiosqlite.Connection, aiosqlite.Connection]:
-        writer = await aiosqlite.connect(self._path, isolation_level=None)
+        writer = await self._connection()
         try:
             # An offer that was answered must survive a power cut: FULL waits for the disk.
             await writer.execute("PRAGMA journal_mode=WAL")
             await writer.execute("PRAGMA synchronous=FULL")
             await writer.execute("PRAGMA foreign_keys=ON")
             await _migrate(writer, self._path)
-            reader = await aiosqlite.connect(self._path, isolation_level=None)
+            reader = await self._connection()
             await reader.execute("PRAGMA query_only=ON")
         except BaseException:
             await writer.close()
             raise
         return writer, reader
+
+    async def _connection(self) -> aiosqlite.Connection:
+        return await aiosqlite.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
 
     async def close(self) -> None:
         """Close the file after the transaction that is under way."""
@@ -112,25 +127,50 @@ class Store:
         return self._connections
 
     async def is_open(self) -> bool:
-        """Whether the database answers."""
-        return bool(await all_rows(self._reader, "SELECT 1", ()))
+        """Whether the database answers.
+
+        Raises
+        ------
+        StoreUnavailableError
+        """
+        return self._connections is not None and bool(await all_rows(self._reader, "SELECT 1", ()))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """Alone with the database until the block ends; an exception undoes everything."""
-        async with self._lock:
+        """Alone with the database until the block ends; an exception undoes everything.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The database failed, or others keep it busy; nothing of the transaction was done.
+        """
+        async with self._turn():
             writer = self._writer
             transaction = Transaction(writer)
-            try:
-                await writer.execute("BEGIN IMMEDIATE")
-                yield transaction
-            except BaseException:
-                await _to_the_end(writer.rollback())
-                raise
-            is_cancelled = await _to_the_end(writer.commit())
+            with engine_failures():
+                try:
+                    await writer.execute("BEGIN IMMEDIATE")
+                    yield transaction
+                    is_cancelled = await _to_the_end(writer.commit())
+                except BaseException:
+                    # Also after a commit that failed: it may have left its transaction open.
+                    await _to_the_end(writer.rollback())
+                    raise
             transaction.committed()
             if is_cancelled:
                 raise asyncio.CancelledError
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(BUSY_TIMEOUT_S):
+                await self._lock.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailableError from error
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def offerset(self, uuid: UUID) -> OfferSetRecord | None:
         """One offer set."""

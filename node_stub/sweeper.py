@@ -6,10 +6,9 @@ from typing import Final
 
 import structlog
 
-from node_stub.clock import Clock
+from node_stub.clock import Clock, whole_second
 from node_stub.config import RetentionSettings
 from node_stub.ledger import Ledger
-from node_stub.scheduler import whole_second
 from node_stub.sessions import Sessions
 from node_stub.store import Store
 from node_stub.waiting import wait_until
@@ -48,13 +47,18 @@ class Sweeper:
         while True:
             await self._sessions.expire()
             now = self._clock.now()
-            self._ledger.prune(whole_second(now) - 1)
+            await self._prune(now)
             if now >= forget_at:
                 await self._forget(now)
                 forget_at = now + FORGET_EVERY
             next_expiry = await self._store.next_expiry()
             due = forget_at if next_expiry is None else min(next_expiry, forget_at)
             await wait_until(due, self._changed, self._clock)
+
+    async def _prune(self, now: datetime) -> None:
+        # The ledger belongs to whoever holds the transaction, also for what changes no promise.
+        async with self._store.transaction() as transaction:
+            transaction.afterwards(lambda: self._ledger.prune(whole_second(now) - 1))
 
     async def _forget(self, now: datetime) -> None:
         async with self._store.transaction() as transaction:

@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 import aiosqlite
+import structlog
 
 from gateway.wire.documents import to_json
 from node_stub.platforms.base import Checkpoint
@@ -20,12 +21,24 @@ from node_stub.records import (
 )
 
 _FORGET_OFFERS: Final = (
-    "DELETE FROM sessions WHERE phase IN ('REJECTED', 'EXPIRED') AND modified < ?"
+    "DELETE FROM sessions WHERE modified < ? AND"
+    " (phase IN ('REJECTED', 'EXPIRED') OR (phase = 'CANCELLED' AND start_at IS NULL))"
+)
+_FORGET_EMPTY_OFFERSETS: Final = (
+    "DELETE FROM offersets WHERE created < ? AND NOT EXISTS"
+    " (SELECT 1 FROM sessions WHERE sessions.offerset = offersets.uuid)"
+)
+_FORGET_ANSWERS: Final = (
+    "DELETE FROM idempotency WHERE created < ?"
+    " AND NOT EXISTS (SELECT 1 FROM offersets WHERE uuid = idempotency.result)"
+    " AND NOT EXISTS (SELECT 1 FROM sessions WHERE uuid = idempotency.result)"
 )
 _FORGET_OFFERSETS: Final = (
     "DELETE FROM offersets WHERE created < ? AND NOT EXISTS (SELECT 1 FROM sessions"  # noqa: S608
     f" WHERE sessions.offerset = offersets.uuid AND (phase = 'OFFERED' OR ({LIVE})))"
 )
+
+_log = structlog.get_logger(__name__)
 
 
 class Transaction:
@@ -33,9 +46,9 @@ class Transaction:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
-        self._afterwards: list[Callable[[], None]] = []
+        self._afterwards: list[Callable[[], object]] = []
 
-    def afterwards(self, act: Callable[[], None]) -> None:
+    def afterwards(self, act: Callable[[], object]) -> None:
         """Call this once the transaction is committed, before anybody else can begin one."""
         self._afterwards.append(act)
 
@@ -103,6 +116,7 @@ class Transaction:
             raise AssertionError("a session changed under a transaction")
         if record.phase is not before.phase:
             await self._add_event(record)
+            self.afterwards(lambda: _log_move(before, record))
 
     async def _add_event(self, record: SessionRecord) -> None:
         await self._connection.execute(
@@ -155,22 +169,35 @@ class Transaction:
         )
 
     async def forget(self, offersets_before: datetime, offers_before: datetime) -> int:
-        """Remove what is kept long enough; how many offer sets and sessions.
+        """Remove what is kept long enough; how many rows.
+
+        What a request was answered with is remembered as long as that can be read.
 
         Parameters
         ----------
         offersets_before
             Offer sets made before this, unless a session of theirs has not come to its end.
         offers_before
-            Offers that were never accepted and ended before this.
+            Offers that were never accepted and ended before this, and sets left with none.
         """
         removed = 0
         for sql, limit in (
             (_FORGET_OFFERS, offers_before),
+            (_FORGET_EMPTY_OFFERSETS, offers_before),
             (_FORGET_OFFERSETS, offersets_before),
-            ("DELETE FROM idempotency WHERE created < ?", offersets_before),
+            (_FORGET_ANSWERS, offers_before),
             ("DELETE FROM events WHERE time < ?", offersets_before),
         ):
             cursor = await self._connection.execute(sql, (to_micros(limit),))
             removed += cursor.rowcount
         return removed
+
+
+def _log_move(before: SessionRecord, after: SessionRecord) -> None:
+    _log.info(
+        "session_moved",
+        session=str(after.uuid),
+        owner=after.owner,
+        before=before.phase.value,
+        phase=after.phase.value,
+    )

@@ -6,6 +6,7 @@ what is observed follows from those times and the clock, so it goes on while the
 
 import asyncio
 import math
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -195,7 +196,10 @@ class SimulatedPlatform:
     async def _run(self, sql: str, parameters: Sequence[str | bytes]) -> None:
         if self._database is None:
             raise PlatformError("the platform is not open")
-        await self._database.execute(sql, parameters)
+        try:
+            await self._database.execute(sql, parameters)
+        except sqlite3.Error as error:
+            raise PlatformError(f"the jobs cannot be written: {error}") from error
 
 
 def observe_job(job: Job, settings: SimulatedSettings, now: datetime) -> Observation:

@@ -1,6 +1,8 @@
 """A node killed like by a power cut, in every phase, loses no session and runs none twice."""
 
+import resource
 import sqlite3
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -121,6 +123,25 @@ async def test_a_cancel_that_was_answered_holds_although_the_node_was_killed(
         await eventually(lambda: is_free(node))
         session = await node.session(answer.uuid)
         assert session["compute"]["phase"] == "CANCELLED"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process's files")
+async def test_a_full_disk_is_503_and_loses_nothing(tmp_path: Path) -> None:
+    async with node_process(tmp_path, QUICK) as process, NodeClient(process.url, ADMIN) as node:
+        before = await node.ask(MINIMAL)
+        unlimited = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE)
+        size = (tmp_path / "node.db-wal").stat().st_size
+        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (size, unlimited[1]))
+
+        refused = [await node.ask(MINIMAL) for _ in range(3)]
+
+        assert [answer.status for answer in refused] == [503] * 3
+        assert "execbroker_node_ledger_bookings 2.0" in await node.text("/metrics")
+        resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        chosen = before.document["offers"][0]["meta"]["uuid"]
+        assert (await node.update(chosen, "ACCEPTED")).document["phase"] == "ACCEPTED"
+        await node.reaches(chosen, "COMPLETED")
+        await eventually(lambda: is_free(node))
 
 
 async def test_a_node_that_is_asked_to_end_ends_well(tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ from uuid import uuid4
 import pytest
 
 from gateway.wire.documents import Document
+from gateway.wire.kinds import SIMPLE_COMPUTE, SIMPLE_DATA, SIMPLE_STORAGE, SIMPLE_VOLUME
 from tests.support.node import ADMIN, ALICE, NOBODY, Account, NodeClient
 from tests.support.node_requests import MINIMAL
 
 WRONG: Final = Account("alice", "not-her-password")
 JSON: Final = {"Content-Type": "application/json"}
+STRANGE: Final[Document] = {"kind": "urn:example:strange", "meta": {"name": "odd"}}
 
 
 def changed(path: str, value: Any, base: Document = MINIMAL) -> Document:
@@ -101,6 +103,11 @@ async def test_a_body_that_is_no_object_is_400(node: NodeClient, body: bytes) ->
         ("data", [{"location": "x"}], "/data/0/kind"),
         ("costs", [{"type": "urn:x", "max": 1.0}], "/costs/0/kind"),
         ("metrics", [{"type": "urn:x", "max": 1.0}], "/metrics/0/kind"),
+        (
+            "compute",
+            {"kind": SIMPLE_COMPUTE, "volumes": [{"resource": "x"}]},
+            "/compute/volumes/0/kind",
+        ),
     ],
 )
 async def test_a_missing_kind_is_400_and_named(
@@ -113,22 +120,28 @@ async def test_a_missing_kind_is_400_and_named(
 
 
 @pytest.mark.parametrize(
-    ("path", "member"),
+    ("member", "value", "pointer"),
     [
-        ("executable", {"kind": "urn:example:unikernel"}),
-        ("compute", {"kind": "urn:example:gpu"}),
-        ("storage", [{"kind": "urn:example:tape"}]),
-        ("data", [{"kind": "urn:example:stream"}]),
+        ("executable", STRANGE, "/executable"),
+        ("compute", STRANGE, "/compute"),
+        ("storage", [STRANGE], "/storage/0"),
+        ("data", [STRANGE], "/data/0"),
+        ("compute", {"kind": SIMPLE_COMPUTE, "volumes": [STRANGE]}, "/compute/volumes/0"),
+        ("costs", [STRANGE], "/costs/0"),
+        ("metrics", [STRANGE], "/metrics/0"),
+        ("compute", {"kind": SIMPLE_COMPUTE, "costs": [STRANGE]}, "/compute/costs/0"),
     ],
 )
 async def test_an_unknown_kind_is_a_no_with_a_reason(
-    node: NodeClient, path: str, member: Any
+    node: NodeClient, member: str, value: Any, pointer: str
 ) -> None:
-    answer = await node.ask(changed(path, member))
+    answer = await node.ask(changed(member, value))
 
     assert answer.status == 303
     assert answer.document["result"] == "NO"
-    assert "urn:unknown-type" in [message["kind"] for message in answer.messages]
+    (message,) = answer.messages
+    assert (message["kind"], message["level"]) == ("urn:unknown-type", "ERROR")
+    assert message["values"] == {"kind": STRANGE["kind"], "name": "odd", "path": pointer}
 
 
 @pytest.mark.parametrize(
@@ -144,11 +157,7 @@ async def test_an_unknown_kind_is_a_no_with_a_reason(
 async def test_a_member_that_breaks_the_schema_is_400(
     node: NodeClient, path: str, value: Any
 ) -> None:
-    base = changed("compute.kind", "", MINIMAL)
-    base["compute"] = {
-        "kind": "https://www.purl.org/ivoa.net/Calycopis-openapi/schema/v1.0"
-        "/kinds/compute/simple-compute-resource.yaml"
-    }
+    base = {**MINIMAL, "compute": {"kind": SIMPLE_COMPUTE}}
 
     assert (await node.ask(changed(path, value, base))).status == 400
 
@@ -186,8 +195,7 @@ async def test_an_answer_that_cannot_be_made_is_406_and_holds_nothing(node: Node
     )
 
     assert answer.status == 406
-    metrics = await node.call("GET", "/metrics")
-    assert metrics.status == 200
+    assert "execbroker_node_ledger_bookings 0.0" in await node.text("/metrics")
 
 
 @pytest.mark.parametrize(
@@ -235,19 +243,37 @@ async def test_no_executable_is_a_no_that_says_so(node: NodeClient) -> None:
 
 
 async def test_over_the_limit_without_names_is_a_no_with_reasons(node: NodeClient) -> None:
-    kind = "https://www.purl.org/ivoa.net/Calycopis-openapi/schema/v1.0/kinds"
     document = {
         **MINIMAL,
-        "compute": {"kind": f"{kind}/compute/simple-compute-resource.yaml", "cores": {"min": 99}},
-        "storage": [
-            {"kind": f"{kind}/storage/simple-storage-resource.yaml", "size": {"min": 99999}}
-        ],
+        "compute": {"kind": SIMPLE_COMPUTE, "cores": {"min": 99}},
+        "storage": [{"kind": SIMPLE_STORAGE, "size": {"min": 99999}}],
     }
 
     answer = await node.ask(document)
 
     assert answer.document["result"] == "NO"
     assert [m["kind"] for m in answer.messages] == ["urn:resource-limit"] * 2
+
+
+async def test_a_volume_of_a_name_that_data_and_storage_share_is_a_no(node: NodeClient) -> None:
+    """Upstream answered 500."""
+    name = {"meta": {"name": "both"}}
+    document = {
+        **MINIMAL,
+        "compute": {
+            "kind": SIMPLE_COMPUTE,
+            "volumes": [{"kind": SIMPLE_VOLUME, "resource": "both"}],
+        },
+        "storage": [{"kind": SIMPLE_STORAGE, **name}],
+        "data": [{"kind": SIMPLE_DATA, **name, "location": "https://example.org/a"}],
+    }
+
+    answer = await node.ask(document)
+
+    assert answer.document["result"] == "NO"
+    (message,) = answer.messages
+    assert message["kind"] == "urn:duplicate-resource"
+    assert message["values"]["path"] == "/compute/volumes/0/resource"
 
 
 @pytest.mark.parametrize("path", ["/requests", "/direct", "/admin/identities"])

@@ -38,6 +38,16 @@ def test_a_session_that_is_wanted_twice_comes_once_at_the_sooner_time() -> None:
     assert queue.next_due() is None
 
 
+def test_when_the_clock_is_set_back_everything_can_be_made_due() -> None:
+    queue = DueQueue()
+    queue.put(A, at(3600))
+    queue.put(B, at(-1))
+
+    queue.put_all(at(0))
+
+    assert queue.take(at(0)) == [B, A]
+
+
 def test_a_session_that_is_wanted_while_busy_comes_again_afterwards() -> None:
     queue = DueQueue()
     queue.put(A, at(0))

@@ -199,9 +199,8 @@ def test_a_key_is_booked_once() -> None:
     ledger = Ledger(CAPACITY)
     booking = Booking("key", (Span(0, 1, Amounts(cores=1)),))
     ledger.add(booking)
-    for again in (ledger.add, ledger.restore):
-        with pytest.raises(DuplicateBookingError):
-            again(booking)
+    with pytest.raises(DuplicateBookingError):
+        ledger.add(booking)
     assert ledger.get("key") == booking
     assert ledger.free_between(0, 1).cores == 3
 
@@ -226,6 +225,22 @@ def test_what_runs_on_after_the_site_shrank_is_kept_and_may_shrink_too() -> None
     assert ledger.get("two") == Booking("two", (Span(0, 8, Amounts(cores=2)),))
     ledger.remove("one")
     ledger.replace(Booking("two", (Span(0, 12, Amounts(cores=2)),)))
+
+
+def test_what_has_not_gone_in_time_is_entered_beside_what_was_promised_after_it() -> None:
+    ledger, whole = Ledger(Amounts(cores=2)), Amounts(cores=2)
+    late = Booking("late", (Span(0, 10, Amounts(cores=1)), Span(0, 10, Amounts(storage_gib=0))))
+    ledger.restore(late)
+    ledger.add(Booking("next", (Span(10, 20, whole),)))
+
+    ledger.restore(late.prolonged(15))
+
+    assert late.prolonged(15).end == 15
+    assert late.prolonged(5) == late
+    assert len(ledger) == 2
+    assert ledger.free_between(10, 11) == Amounts()
+    ledger.remove("late")
+    assert ledger.free_between(0, 10) == whole
 
 
 def test_pruning_removes_only_what_has_ended() -> None:

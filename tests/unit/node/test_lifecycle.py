@@ -137,8 +137,8 @@ def test_a_run_that_ends_badly_fails_with_its_exit_code() -> None:
 
     (note,) = releasing.notes
     assert note.component is Component.COMPUTE
-    assert note.level is MessageLevel.ERROR
-    assert note.values == {"reason": "NONZERO", "exit_code": "3"}
+    assert note.reason.level is MessageLevel.ERROR
+    assert note.values == {"reason": "NONZERO", "exit_code": "3", "detail": ""}
     assert releasing.standing.components[Component.COMPUTE] is ComponentPhase.FAILED
     assert done.standing.phase is SessionPhase.FAILED
 
@@ -155,7 +155,7 @@ def test_a_running_job_that_vanishes_fails_its_session(phase: JobPhase) -> None:
     decision = run_until(*RUNNING, (30, phase))
 
     assert decision.standing.target is SessionPhase.FAILED
-    assert [note.kind for note in decision.notes] == ["urn:execution-lost"]
+    assert [note.reason.kind for note in decision.notes] == ["urn:execution-lost"]
 
 
 def test_a_preparation_that_was_never_begun_is_begun_again() -> None:
@@ -183,7 +183,7 @@ def test_a_run_over_its_booked_time_is_stopped_and_fails() -> None:
 
     assert stopping.action is Intent.STOP
     assert stopping.standing.phase is SessionPhase.RELEASING
-    assert [note.kind for note in stopping.notes] == ["urn:over-time"]
+    assert [note.reason.kind for note in stopping.notes] == ["urn:over-time"]
     assert done.standing.phase is SessionPhase.FAILED
     assert done.standing.components[Component.COMPUTE] is ComponentPhase.FAILED
 
@@ -198,7 +198,7 @@ def test_a_preparation_that_outlasts_the_booking_fails() -> None:
     decision = run_until((10, None), (120, JobPhase.STARTING))
 
     assert decision.action is Intent.RELEASE
-    assert [note.kind for note in decision.notes] == ["urn:preparation-too-late"]
+    assert [note.reason.kind for note in decision.notes] == ["urn:preparation-too-late"]
 
 
 def test_a_booking_that_passed_while_nobody_looked_fails() -> None:
@@ -206,7 +206,7 @@ def test_a_booking_that_passed_while_nobody_looked_fails() -> None:
 
     assert decision.standing.phase is SessionPhase.FAILED
     assert decision.standing.intent is Intent.DONE
-    assert [note.kind for note in decision.notes] == ["urn:schedule-missed"]
+    assert [note.reason.kind for note in decision.notes] == ["urn:schedule-missed"]
 
 
 def test_a_job_that_does_not_stop_in_time_is_released_all_the_same() -> None:
@@ -219,7 +219,7 @@ def test_a_release_that_takes_too_long_fails_although_the_run_was_good() -> None
     decision = run_until(*RUNNING, (50, ENDED_WELL), (111, JobPhase.STOPPING))
 
     assert decision.standing.phase is SessionPhase.FAILED
-    assert [note.kind for note in decision.notes] == ["urn:release-failed"]
+    assert [note.reason.kind for note in decision.notes] == ["urn:release-failed"]
 
 
 def test_the_time_to_release_begins_anew_after_a_restart() -> None:

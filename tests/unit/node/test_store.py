@@ -13,14 +13,15 @@ import pytest
 
 from gateway.wire.identity import DuplicateIdentityError, StoredIdentity
 from gateway.wire.phases import ComponentPhase, SessionPhase
-from node_stub import migrations
+from node_stub import migrations, reasons
 from node_stub import store as store_module
 from node_stub.documents import OfferResult
+from node_stub.errors import StoreUnavailableError
 from node_stub.ledger import Amounts
 from node_stub.platforms.base import Checkpoint
 from node_stub.records import IdempotencyRecord, OfferSetRecord, SessionRecord
 from node_stub.slots import Slot, Stages, hold_of
-from node_stub.standing import Component, Intent, Standing
+from node_stub.standing import Component, Decision, Intent, Note, Standing
 from node_stub.store import NewerDatabaseError, Store, StoreClosedError
 
 NOW: Final = datetime(2026, 8, 3, 9, 0, 0, 123456, tzinfo=UTC)
@@ -107,7 +108,13 @@ async def test_a_session_that_changed_is_read_back_changed(store: Store) -> None
         dict.fromkeys(Component, ComponentPhase.RUNNING),
     )
     after = replace(before, standing=standing, booking=None, start_at=NOW, document={"a": 1})
-    after = after.saying("compute", {"kind": "urn:a"}).saying("compute", {"kind": "urn:b"})
+    for reason in (reasons.OVER_TIME, reasons.EXECUTION_LOST):
+        note = Note(Component.COMPUTE, reason, {"end": "now", "phase": "LOST"})
+        after = after.decided(Decision(standing, notes=(note,)), NOW)
+    assert [said["kind"] for said in after.messages["compute"]] == [
+        "urn:over-time",
+        "urn:execution-lost",
+    ]
 
     async with store.transaction() as transaction:
         await transaction.save_session(after, before)
@@ -277,6 +284,39 @@ async def test_what_has_ended_is_forgotten_in_its_time(store: Store) -> None:
     assert await store.offerset(completed.offerset) is None
 
 
+async def test_an_answer_of_which_nothing_was_accepted_is_forgotten_with_its_offers(
+    store: Store,
+) -> None:
+    later = NOW + timedelta(seconds=1)
+    refused = replace(new_offerset(), result=OfferResult.NO)
+    (rejected,) = await saved(store, SessionPhase.REJECTED)
+    kept, _ = await saved(store, SessionPhase.COMPLETED, SessionPhase.EXPIRED)
+    results = {"no": refused.uuid, "rejected": rejected.offerset, "completed": kept.offerset}
+    async with store.transaction() as transaction:
+        await transaction.add_offerset(refused)
+        for key, uuid in results.items():
+            answer = IdempotencyRecord("alice", key, "/requests", b"digest", uuid)
+            await transaction.add_answer(answer, NOW)
+
+    async with store.transaction() as transaction:
+        await transaction.forget(NOW, later)
+
+    remembered = {uuid for uuid in results.values() if await store.offerset(uuid)}
+    async with store.transaction() as transaction:
+        answered = {key for key in results if await transaction.answered("alice", key)}
+    assert (remembered, answered) == ({kept.offerset}, {"completed"})
+
+
+async def test_whoever_waits_too_long_for_a_turn_is_told_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT_S", 0.01)
+    async with store.transaction():
+        with pytest.raises(StoreUnavailableError):
+            await saved(store, SessionPhase.OFFERED)
+    await saved(store, SessionPhase.OFFERED)
+
+
 @pytest.mark.parametrize("phase", [SessionPhase.OFFERED, SessionPhase.RUNNING])
 async def test_what_still_lives_is_never_forgotten(store: Store, phase: SessionPhase) -> None:
     (record,) = await saved(store, phase)
@@ -346,9 +386,68 @@ async def test_the_database_of_a_later_version_is_refused(tmp_path: Path) -> Non
         await Store(path).open()
 
 
+async def test_a_commit_that_fails_leaves_nothing_and_the_store_usable(store: Store) -> None:
+    """Its transaction stays open in the engine, and would stand in the way of every later one."""
+    told: list[str] = []
+    session = new_session(uuid4())  # of no offer set
+
+    async def write() -> None:
+        async with store.transaction() as transaction:
+            await store._writer.execute("PRAGMA defer_foreign_keys=ON")
+            await transaction.add_session(session, [])
+            transaction.afterwards(lambda: told.append("committed"))
+
+    with pytest.raises(sqlite3.IntegrityError):
+        await write()
+
+    assert told == []
+    assert await store.session(session.uuid) is None
+    (record,) = await saved(store, SessionPhase.OFFERED)
+    assert await store.session(record.uuid) == record
+
+
+async def test_a_database_that_another_process_keeps_locked_is_unavailable_and_comes_back(
+    store: Store, tmp_path: Path
+) -> None:
+    await store._writer.execute("PRAGMA busy_timeout=10")
+    (record,) = await saved(store, SessionPhase.OFFERED)
+    other = sqlite3.connect(tmp_path / "node.db", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError):
+            await saved(store, SessionPhase.OFFERED)
+        assert await store.session(record.uuid) == record
+        other.execute("ROLLBACK")
+        await saved(store, SessionPhase.OFFERED)
+    finally:
+        other.close()
+
+
+async def test_a_full_disk_is_unavailable_and_undoes_the_transaction(store: Store) -> None:
+    (record,) = await saved(store, SessionPhase.OFFERED)
+    rows = await store._writer.execute_fetchall("PRAGMA page_count")
+    (pages,) = (row[0] for row in rows)
+    await store._writer.execute(f"PRAGMA max_page_count={pages}")
+
+    offerset = replace(new_offerset(), messages=({"message": "x" * 100_000},))
+
+    async def write() -> None:
+        async with store.transaction() as transaction:
+            await transaction.add_offerset(offerset)
+
+    with pytest.raises(StoreUnavailableError):
+        await write()
+    assert await store.offerset(offerset.uuid) is None
+
+    await store._writer.execute("PRAGMA max_page_count=1000000")
+    await saved(store, SessionPhase.OFFERED)
+    assert await store.session(record.uuid) == record
+
+
 async def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
     store = Store(tmp_path / "node.db")
 
+    assert not await store.is_open()
     with pytest.raises(StoreClosedError):
         await store.session(uuid4())
     with pytest.raises(StoreClosedError):
