@@ -12,6 +12,8 @@ from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
 from uuid import UUID
 
+import msgspec
+
 from gateway.clients.exchange import (
     NodeGarbageError,
     NodeLostError,
@@ -58,8 +60,7 @@ class CallContext:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedOffer:
+class ReceivedOffer(msgspec.Struct, frozen=True):
     """One offer as the node sent it, and what it says."""
 
     raw: bytes
@@ -192,7 +193,10 @@ class BrokerClient:
             There is no usable answer: the change may or may not have been made.
         """
         update = to_json({"kind": ENUM_UPDATE, "path": "phase", "value": phase.value})
-        reply = await self._send("POST", f"/sessions/{uuid}", call, update, deadline)
+        # A gateway that is asked strictly tells "not sure yet" from "no"; others ignore it. Whether
+        # something ends is seen by the session alone, so there a refusal would say less.
+        prefer = "handling=strict" if phase is SessionPhase.ACCEPTED else None
+        reply = await self._send("POST", f"/sessions/{uuid}", call, update, deadline, prefer)
         return await self._session(reply, uuid, call, deadline)
 
     async def probe(self, call: CallContext, *, deadline: float) -> Health:
@@ -224,9 +228,17 @@ class BrokerClient:
         return headers
 
     async def _send(
-        self, method: str, path: str, call: CallContext, body: bytes | None, until: float
+        self,
+        method: str,
+        path: str,
+        call: CallContext,
+        body: bytes | None,
+        until: float,
+        prefer: str | None = None,
     ) -> Reply:
         headers = self._headers(call, has_body=body is not None)
+        if prefer is not None:
+            headers["Prefer"] = prefer
         return await self._transport.exchange(
             method, self._url + path, headers, body, timeouts=Timeouts(until, self._connect_s)
         )

@@ -68,6 +68,8 @@ class NodeError(Exception):
 
     outcome: Outcome
     reason: Reason
+    is_second_try = False
+    """It befell the second of two tries, and what became of the first is not known."""
 
 
 class NodeUnreachableError(NodeError):

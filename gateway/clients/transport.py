@@ -11,6 +11,7 @@ from typing import Final, Self
 import aiohttp
 
 from gateway.clients.exchange import (
+    NodeError,
     NodeGarbageError,
     NodeLostError,
     NodeTimeoutError,
@@ -144,7 +145,12 @@ class AiohttpTransport:
                 if not error.is_stale:
                     raise
             progress.may_have_acted = False
-            return await self._exchange(method, url, headers, body, timeouts, progress)
+            try:
+                return await self._exchange(method, url, headers, body, timeouts, progress)
+            except NodeError as error:
+                # The node closed an idle connection, or it read the request and then died.
+                error.is_second_try = True
+                raise
         finally:
             _progress.reset(token)
 

@@ -108,10 +108,16 @@ def unknown_kinds(
             continue
         found = asked & _words(message)
         named |= found
-        has_unnamed |= not found
+        # One that we never asked for, such as that of a cost, says nothing of those we did.
+        has_unnamed |= not found and not _names_kind(message)
     sets = tuple(frozenset({kind}) for kind in sorted(named))
     # An unnamed one next to named ones may be one of these, said again.
     return sets if sets or not has_unnamed or not asked else (asked,)
+
+
+def _names_kind(message: Document) -> bool:
+    values = message.get("values")
+    return isinstance(values, Mapping) and isinstance(values.get("kind"), str)
 
 
 def _words(message: Document) -> frozenset[str]:
@@ -140,19 +146,21 @@ def choose(
     refusals: RefusalMemory,
     now: datetime,
     wanted: frozenset[str] | None = None,
+    required: frozenset[str] = frozenset(),
     hops: Hops | None = None,
 ) -> Choice:
     """Decide for every registered node whether to ask it, in the order of their names.
 
-    ``wanted`` are the nodes that the client named, None for all: a named node is asked even about
-    kinds it refused before. ``kinds`` are those of the request.
+    ``wanted`` are the nodes that the client named, None for all; ``required`` those that must
+    answer. Both are asked even about kinds they refused before. ``kinds`` are those of the request.
     """
     registered = sorted(nodes, key=lambda node: node.name)
     chosen: list[NodeState] = []
     skipped: list[CoverageEntry] = []
     for node in registered:
+        is_named = wanted is not None or node.name in required
         why = _why_not(node, wanted, hops or Hops()) or _refused_before(
-            node, kinds, refusals if wanted is None else None, now
+            node, kinds, None if is_named else refusals, now
         )
         if why is None:
             chosen.append(node)

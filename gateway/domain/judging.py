@@ -75,17 +75,13 @@ def unchecked_limits(request: RequestView, offers: Sequence[SessionView]) -> tup
     """
     if not offers:
         return ()
-    reported = {
-        type_
-        for offer in offers
-        for quotes in (costs_of(offer), metrics_of(offer))
-        for type_, quote in quotes.items()
-        if is_known(quote)
-    }
     limits = (*request.cost_limits, *request.metric_limits)
-    silent = sorted({limit.type for limit in limits} - reported)
+    silent = {limit.type for limit in limits}
+    for offer in offers if silent else ():
+        for quotes in (costs_of(offer), metrics_of(offer)):
+            silent -= {type_ for type_, quote in quotes.items() if is_known(quote)}
     return (
-        *(reason(ReasonCode.LIMIT_REPORTED_BY_NOBODY, type=type_) for type_ in silent),
+        *(reason(ReasonCode.LIMIT_REPORTED_BY_NOBODY, type=type_) for type_ in sorted(silent)),
         *(
             reason(ReasonCode.LIMIT_NOT_UNDERSTOOD, type=type_)
             for type_ in sorted(set(request.unknown_limits))
@@ -205,8 +201,10 @@ def _is_in_daily(start: datetime, run: timedelta, daily: DailyWindow) -> bool:
     return any(w.start - TOLERANCE <= start and end <= w.end + TOLERANCE for w in windows)
 
 
-def _check_costs(found: _Findings, offer: SessionView, limits: Iterable[Quote]) -> None:
+def _check_costs(found: _Findings, offer: SessionView, limits: Sequence[Quote]) -> None:
     """Over the limit for sure drops the offer; over it perhaps is noted."""
+    if not limits:
+        return
     costs = costs_of(offer)
     for limit in limits:
         if limit.max is None:
@@ -223,8 +221,10 @@ def _check_costs(found: _Findings, offer: SessionView, limits: Iterable[Quote]) 
             )
 
 
-def _check_metrics(found: _Findings, offer: SessionView, limits: Iterable[Quote]) -> None:
+def _check_metrics(found: _Findings, offer: SessionView, limits: Sequence[Quote]) -> None:
     """Outside the limits for sure drops the offer; outside them perhaps is noted."""
+    if not limits:
+        return
     metrics = metrics_of(offer)
     for limit in limits:
         if limit.min is None and limit.max is None:

@@ -1,11 +1,13 @@
 """What offers are compared by: quantities as integers, each with its unit and its direction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from gateway.domain.quotes import costs_of, least, metrics_of
 from gateway.domain.reasons import Reason
@@ -16,6 +18,7 @@ from gateway.wire.views import Bounds, Quote, RequestView, SessionView
 MICRO: Final = 1_000_000
 """Utilities, scores and amounts of cost are counted in millionths."""
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _LARGEST: Final = 1e12
 """Beyond this, amounts are all the same: a trillion of any unit here is out of this world."""
 
@@ -80,8 +83,8 @@ COST_TYPES: Final[Mapping[Quantity, str]] = {
 """The cost type that each of these quantities is read from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+# Amounts and candidates come by the hundred; msgspec's structs are made five times as fast.
+class Amount(msgspec.Struct, frozen=True):
     """A measured value in parts of its unit.
 
     ``is_bound``: the value itself is not known, only that it is no better than this.
@@ -98,8 +101,7 @@ class Placement:
     staging_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """An offer being ranked: who made it and what was measured of it.
 
     ``start_delay_ms`` runs from the request to the earliest start offered. ``placement`` is None
@@ -111,7 +113,7 @@ class Candidate:
     uuid: UUID
     start_delay_ms: int | None = None
     placement: Placement | None = None
-    amounts: Mapping[Quantity, Amount] = field(default_factory=dict)
+    amounts: Mapping[Quantity, Amount] = msgspec.field(default_factory=dict)
     notes: tuple[Reason, ...] = ()
 
 
@@ -131,8 +133,9 @@ def measure(
     Costs count with what the client may have to pay, their upper bound; performance and sizes with
     what is promised, their lower bound.
     """
+    costs = costs_of(offer)
     amounts = {
-        **_costs(offer),
+        **{quantity: _cost(costs.get(type_)) for quantity, type_ in COST_TYPES.items()},
         Quantity.PERFORMANCE: _performance(metrics_of(offer).get(kinds.COMPUTE_PERFORMANCE)),
         Quantity.CORES: _beyond(offer.cores, request.cores),
         Quantity.MEMORY: _beyond(offer.memory_gib, request.memory_gib) if reports_memory else None,
@@ -149,12 +152,7 @@ def measure(
 
 
 def _delay_ms(start: datetime, now: datetime) -> int:
-    return max(start - now, timedelta(0)) // timedelta(milliseconds=1)
-
-
-def _costs(offer: SessionView) -> dict[Quantity, Amount | None]:
-    costs = costs_of(offer)
-    return {quantity: _cost(costs.get(type_)) for quantity, type_ in COST_TYPES.items()}
+    return max((start - now) // _MILLISECOND, 0)
 
 
 def _cost(quote: Quote | None) -> Amount | None:

@@ -13,7 +13,7 @@ def costs_of(offer: SessionView) -> Mapping[str, Quote]:
     the session leaves out. Several of one type add up; one without an upper bound leaves the sum
     without. Negative and infinite amounts are not believed: they are unknown.
     """
-    return _first_of(_sums(offer.compute_costs), _sums(offer.costs))
+    return _first_of(_put_together(offer.compute_costs, _sum), _put_together(offer.costs, _sum))
 
 
 def metrics_of(offer: SessionView) -> Mapping[str, Quote]:
@@ -21,10 +21,14 @@ def metrics_of(offer: SessionView) -> Mapping[str, Quote]:
 
     Of several of one type the range that covers all of them. Infinite amounts are unknown.
     """
-    return _first_of(_ranges(offer.compute_metrics), _ranges(offer.metrics))
+    return _first_of(
+        _put_together(offer.compute_metrics, _range), _put_together(offer.metrics, _range)
+    )
 
 
-def _first_of(compute: Mapping[str, Quote], session: Mapping[str, Quote]) -> dict[str, Quote]:
+def _first_of(compute: Mapping[str, Quote], session: Mapping[str, Quote]) -> Mapping[str, Quote]:
+    if not compute:
+        return session
     said = {type_: quote for type_, quote in session.items() if is_known(quote)}
     return {**session, **compute, **said}
 
@@ -52,45 +56,42 @@ def _amount(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value >= 0 else None
 
 
-def _by_type(quotes: Iterable[Quote]) -> dict[str, list[Quote]]:
+def _put_together(
+    quotes: Iterable[Quote], join: Callable[[list[Quote]], Quote]
+) -> dict[str, Quote]:
+    """The quotes by type; ``join`` gets those of one type."""
     grouped: dict[str, list[Quote]] = {}
     for quote in quotes:
         grouped.setdefault(quote.type, []).append(quote)
-    return grouped
+    return {type_: join(group) for type_, group in grouped.items()}
 
 
-def _sums(quotes: Iterable[Quote]) -> dict[str, Quote]:
-    return {
-        type_: Quote(
-            type_, _sum(_amount(q.min) for q in group), _sum(_amount(q.max) for q in group)
-        )
-        for type_, group in _by_type(quotes).items()
-    }
+def _sum(group: list[Quote]) -> Quote:
+    if len(group) == 1:
+        (one,) = group
+        return Quote(one.type, _amount(one.min), _amount(one.max))
+    return Quote(
+        group[0].type,
+        _total([_amount(quote.min) for quote in group]),
+        _total([_amount(quote.max) for quote in group]),
+    )
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known: list[float] = []
-    for value in values:
-        if value is None:
-            return None
-        known.append(value)
+def _total(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     # fsum does not depend on the order of its terms.
-    return _amount(math.fsum(known))
+    return _amount(math.fsum(known)) if len(known) == len(values) else None
 
 
-def _ranges(quotes: Iterable[Quote]) -> dict[str, Quote]:
-    return {
-        type_: Quote(
-            type_,
-            _over(min, (_finite(q.min) for q in group)),
-            _over(max, (_finite(q.max) for q in group)),
-        )
-        for type_, group in _by_type(quotes).items()
-    }
+def _range(group: list[Quote]) -> Quote:
+    return Quote(
+        group[0].type,
+        _over(min, [_finite(quote.min) for quote in group]),
+        _over(max, [_finite(quote.max) for quote in group]),
+    )
 
 
-def _over(pick: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
+def _over(pick: Callable[[list[float]], float], values: list[float | None]) -> float | None:
     """The outermost bound; none as soon as one is not known."""
-    known = list(values)
-    bounds = [value for value in known if value is not None]
-    return pick(bounds) if len(bounds) == len(known) else None
+    bounds = [value for value in values if value is not None]
+    return pick(bounds) if len(bounds) == len(values) else None

@@ -5,11 +5,12 @@ other offers came in or when. Everything is counted in integers, so the order is
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from operator import ge
 from typing import Final, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from gateway.domain.policies import Policy
 from gateway.domain.quantities import MICRO, SCALES, Candidate, Direction, Quantity, shown
@@ -32,14 +33,14 @@ BEST_CODES: Final[Mapping[Quantity, ReasonCode]] = {
 TOP_REASONS: Final = 2
 """How many of the quantities that count most are named for each offer."""
 
-_FRONTIER: Final = 64
-"""Undominated offers that the others are compared with: bounds the cost of a large set."""
+_COMPARED: Final = 64
+"""The best offers, with which the others are compared: bounds the cost of a large set."""
 
-_Profile: TypeAlias = tuple[tuple[Basis, ...], tuple[int, ...]]
+_Merits: TypeAlias = tuple[tuple[Basis, ...], tuple[int, ...]]
+"""How each quantity of an offer is known, and its merit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True):
     """An offer with its worths and its score in millionths."""
 
     candidate: Candidate
@@ -77,7 +78,7 @@ class Ranking:
 
     def reasons_of(self, scored: Scored) -> tuple[Reason, ...]:
         """What speaks for the offer and what qualifies it; the judging's notes come last."""
-        dominator = self._dominators.get(scored.uuid)
+        dominator = self.dominator_of(scored)
         return (
             *self._best_in(scored),
             *_top(scored),
@@ -89,10 +90,20 @@ class Ranking:
     def dominator_of(self, scored: Scored) -> Scored | None:
         """A better ranked offer that is as good in everything and better in something.
 
-        An offer with something unknown is compared only with those that lack the same. At most 64
-        undominated offers are looked at.
+        An offer with something unknown is compared only with those that lack the same, and all are
+        compared only with the best 64.
         """
-        return self._dominators.get(scored.uuid)
+        merits = _merits(scored)
+        for better, theirs in self._best_merits:
+            if better.uuid == scored.uuid:
+                return None
+            if _dominates(theirs, merits):
+                return better
+        return None
+
+    @cached_property
+    def _best_merits(self) -> tuple[tuple[Scored, _Merits], ...]:
+        return tuple([(scored, _merits(scored)) for scored in self.ordered[:_COMPARED]])
 
     @cached_property
     def _best(self) -> Mapping[Quantity, int]:
@@ -115,39 +126,22 @@ class Ranking:
             if worth.basis is Basis.MEASURED and self._best.get(worth.quantity) == worth.counted
         ]
 
-    @cached_property
-    def _dominators(self) -> Mapping[UUID, Scored]:
-        found: dict[UUID, Scored] = {}
-        frontier: list[tuple[Scored, _Profile]] = []
-        for scored in self.ordered:
-            profile = _profile(scored)
-            ahead = (one for one, theirs in frontier if _dominates(theirs, profile))
-            dominator = next(ahead, None)
-            if dominator is not None:
-                found[scored.uuid] = dominator
-            elif len(frontier) < _FRONTIER:
-                frontier.append((scored, profile))
-        return found
-
 
 def _is_less_better(quantity: Quantity) -> bool:
     return SCALES[quantity].direction is Direction.LESS_IS_BETTER
 
 
-def _profile(scored: Scored) -> _Profile:
-    """How each value is known, and the values with more for better."""
+def _merits(scored: Scored) -> _Merits:
     return (
-        tuple(worth.basis for worth in scored.worths),
-        tuple(
-            -worth.counted if _is_less_better(worth.quantity) else worth.counted
-            for worth in scored.worths
-        ),
+        tuple([worth.basis for worth in scored.worths]),
+        tuple([worth.merit for worth in scored.worths]),
     )
 
 
-def _dominates(one: _Profile, other: _Profile) -> bool:
-    (known, values), (other_known, others) = one, other
-    return known == other_known and values != others and all(map(ge, values, others))
+def _dominates(one: _Merits, other: _Merits) -> bool:
+    """Whether all is known alike of both, and one is as good in all and better in something."""
+    (known, merits), (other_known, others) = one, other
+    return known == other_known and merits != others and all(map(ge, merits, others))
 
 
 def _dominated(by: Scored) -> Reason:

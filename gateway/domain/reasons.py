@@ -6,14 +6,16 @@ meaning; a change of the list raises ``REASONS_VERSION``.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+
 from gateway.domain import reason_texts
 from gateway.wire.documents import Document
-from gateway.wire.messages import fill, message
+from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel
 
 REASONS_VERSION: Final = 1
@@ -154,14 +156,17 @@ MESSAGE_KIND_BASE: Final = "urn:execbroker:reason:"
 """The ``kind`` of a message that gives a reason begins with this; the code follows."""
 
 _NAME: Final = re.compile(r"\$\{([^{}]+)\}")
+_PARTS: Final = {code: _NAME.split(entry.text) for code, entry in REASONS.items()}
+"""Each text cut up: words, name, words, name, … words."""
+
+_UNKNOWN: Final = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One reason: its code and the facts of the case, which fill the code's text."""
 
     code: ReasonCode
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def entry(self) -> ReasonEntry:
@@ -170,7 +175,9 @@ class Reason:
 
     def text(self) -> str:
         """The sentence for people. A fact that was not given reads ``unknown``."""
-        return fill(self.entry.text, self._all_values())
+        parts = _PARTS[self.code].copy()
+        parts[1::2] = [self.values.get(name, _UNKNOWN) for name in parts[1::2]]
+        return "".join(parts)
 
     def to_document(self) -> Document:
         """``code``, ``text`` and, where there are any, ``values``."""
@@ -179,14 +186,16 @@ class Reason:
             document["values"] = dict(self.values)
         return document
 
-    def to_message(self, time: datetime, **also: str) -> Document:
-        """An entry for ``meta.messages``; ``also`` goes into its values, such as a node's name."""
+    def to_message(self, time: datetime, *, node: str | None = None, **also: str) -> Document:
+        """An entry for ``meta.messages``, which names its node; ``also`` goes into its values."""
         kind = MESSAGE_KIND_BASE + self.code.value
-        return message(kind, self.entry.level, self.entry.text, self._all_values() | also, time)
-
-    def _all_values(self) -> dict[str, str]:
-        names = _NAME.findall(self.entry.text)
-        return {name: "unknown" for name in names if name not in self.values} | dict(self.values)
+        values = dict.fromkeys(_PARTS[self.code][1::2], _UNKNOWN) | dict(self.values) | also
+        template = self.entry.text
+        if node is not None:
+            values["node"] = node
+            if "${node}" not in template:
+                template = f"Node ${{node}}: {template}"
+        return message(kind, self.entry.level, template, values, time)
 
 
 def reason(code: ReasonCode, **values: object) -> Reason:

@@ -43,13 +43,15 @@ class TrackRecord:
 
     def share(self, now: datetime) -> int:
         """How often the node kept its word, in millionths; ``PRIOR_SHARE`` if nothing is known."""
-        decayed = self.as_of(now)
-        kept = decayed.kept + _PRIOR_KEPT
-        return WHOLE * kept // (kept + decayed.broken + _PRIOR_BROKEN)
+        age = max(now - self.at, timedelta(0))
+        kept = _decayed(self.kept, age) + _PRIOR_KEPT
+        return WHOLE * kept // (kept + _decayed(self.broken, age) + _PRIOR_BROKEN)
 
 
 def _decayed(count: int, age: timedelta) -> int:
     """Halved for each half-life and straight in between: integers, so the same on any machine."""
+    if not count:
+        return 0
     halvings, rest = divmod(age, HALF_LIFE)
     remaining = count >> min(halvings, 64)
     return remaining - remaining * (rest // _STEP) // (2 * (HALF_LIFE // _STEP))

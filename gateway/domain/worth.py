@@ -1,7 +1,8 @@
 """What an offer's quantities are worth: from measured, bounded or unknown values to utilities."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from gateway.domain.policies import Policy
 from gateway.domain.quantities import (
@@ -25,12 +26,12 @@ class Basis(StrEnum):
     """Not at all; it counts as the policy's prior."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
+class Worth(msgspec.Struct, frozen=True):
     """One quantity of one offer under a policy.
 
     ``value`` is what is known, ``counted`` what it counts as, both in parts of the unit.
-    ``utility`` is 0 to 1 in millionths. ``weight`` is the policy's.
+    ``utility`` is 0 to 1 in millionths. ``merit`` is what it counts as, more being better.
+    ``weight`` is the policy's.
     """
 
     quantity: Quantity
@@ -38,11 +39,11 @@ class Worth:
     value: int | None
     counted: int
     utility: int
+    merit: int
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """How one quantity counts under a policy. Made once: looking it up for each offer is dear."""
 
     quantity: Quantity
@@ -69,22 +70,30 @@ def rules_of(policy: Policy) -> tuple[Rule, ...]:
 def worths_of(candidate: Candidate, rules: tuple[Rule, ...]) -> tuple[Worth, ...]:
     """Every quantity that applies, in their order; staging only where data play a part."""
     begin, staging, *others = rules
-    return (
-        _begin(candidate, begin, staging),
-        *([_staging(candidate.placement, staging)] if candidate.placement else []),
-        *(_amount(candidate.amounts.get(rule.quantity), rule) for rule in others),
-    )
+    worths = [_begin(candidate, begin, staging)]
+    if candidate.placement:
+        worths.append(_staging(candidate.placement, staging))
+    amounts = candidate.amounts
+    worths += [_amount(amounts.get(rule.quantity), rule) for rule in others]
+    return tuple(worths)
 
 
 def score_of(worths: tuple[Worth, ...]) -> int:
     """The mean utility by weight, in millionths, rounded down."""
-    weights = sum(worth.weight for worth in worths)
-    return sum(worth.weight * worth.utility for worth in worths) // weights if weights else 0
+    weights = sum([worth.weight for worth in worths])
+    return sum([worth.weight * worth.utility for worth in worths]) // weights if weights else 0
 
 
 def _worth(rule: Rule, basis: Basis, value: int | None, counted: int) -> Worth:
-    utility = _utility(rule, counted)
-    return Worth(rule.quantity, basis, value, counted, utility, rule.weight)
+    is_less_better = rule.direction is Direction.LESS_IS_BETTER
+    if is_less_better:
+        utility = MICRO * rule.reference // (rule.reference + counted)
+    elif rule.direction is Direction.MORE_IS_BETTER:
+        utility = MICRO * counted // (rule.reference + counted)
+    else:
+        utility = min(counted, MICRO)
+    merit = -counted if is_less_better else counted
+    return Worth(rule.quantity, basis, value, counted, utility, merit, rule.weight)
 
 
 def _begin(candidate: Candidate, rule: Rule, staging_rule: Rule) -> Worth:
@@ -116,11 +125,3 @@ def _amount(amount: Amount | None, rule: Rule) -> Worth:
         return _worth(rule, Basis.MEASURED, amount.value, amount.value)
     worse = max if rule.direction is Direction.LESS_IS_BETTER else min
     return _worth(rule, Basis.BOUND, amount.value, worse(amount.value, rule.prior))
-
-
-def _utility(rule: Rule, value: int) -> int:
-    if rule.direction is Direction.LESS_IS_BETTER:
-        return MICRO * rule.reference // (rule.reference + value)
-    if rule.direction is Direction.MORE_IS_BETTER:
-        return MICRO * value // (rule.reference + value)
-    return min(value, MICRO)

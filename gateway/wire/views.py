@@ -14,7 +14,7 @@ from gateway.wire.phases import SessionPhase
 from gateway.wire.times import DailyWindow, Interval, parse_daily, parse_duration, parse_interval
 
 
-# The two that come by the dozen are msgspec's, which are made five times as fast.
+# What comes by the dozen is msgspec's, which is made five times as fast.
 class Bounds(msgspec.Struct, frozen=True):
     """Least and most of something counted; None is not said."""
 
@@ -34,8 +34,7 @@ class Quote(msgspec.Struct, frozen=True):
     max: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OptionView:
+class OptionView(msgspec.Struct, frozen=True):
     """A change that the session allows: ``values`` only for options of enum kind."""
 
     kind: str
@@ -43,8 +42,7 @@ class OptionView:
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SessionView:
+class SessionView(msgspec.Struct, frozen=True):
     """What a session or an offer says.
 
     ``start`` and ``duration`` are those of stage available, the session's own or else the compute

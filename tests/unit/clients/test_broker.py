@@ -52,7 +52,9 @@ def answering(documents: dict[str, tuple[str, bytes]]) -> nodes.Behaviour:
 
 
 async def test_a_request_carries_everything_the_node_needs_to_know() -> None:
-    call = CallContext("r1", None, "k1", ("https://a", "https://b"), {"limit": "3", "x": "a b"})
+    call = CallContext(
+        "r1", None, "k1", ("https://a", "https://b"), query={"limit": "3", "x": "a b"}
+    )
     async with client_of(nodes.healthy()) as (client, node):
         await client.request_offers(b'{"x": 1}', call, deadline=soon(0.5), until=soon())
     (asked,) = node.asked

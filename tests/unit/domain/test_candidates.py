@@ -147,6 +147,8 @@ def test_a_named_node_is_asked_again_about_a_kind_it_refused() -> None:
     wanted = frozenset({"alpha"})
     choice = choose([node("alpha")], kinds=ASKED, refusals=memory, now=NOW, wanted=wanted)
     assert len(choice.nodes) == 1
+    choice = choose([node("alpha")], kinds=ASKED, refusals=memory, now=NOW, required=wanted)
+    assert len(choice.nodes) == 1
 
 
 def test_an_offer_shows_that_all_its_kinds_are_known() -> None:
@@ -217,5 +219,8 @@ def test_a_refusal_that_names_no_kind_is_about_the_combination() -> None:
 def test_other_messages_teach_nothing() -> None:
     other = {"kind": "urn:resource-limit", "message": f"too much [{kinds.SKAO_DATA}]"}
     assert unknown_kinds([other], ASKED) == ()
-    elsewhere = {"kind": "urn:unknown-type", "values": {"kind": kinds.RUCIO_DATA}}
-    assert unknown_kinds([elsewhere], ASKED) == (ASKED,)
+
+
+def test_an_unknown_kind_of_a_cost_is_not_held_against_the_components() -> None:
+    elsewhere = {"kind": "urn:unknown-type", "values": {"kind": "urn:example:cost", "path": "/x"}}
+    assert unknown_kinds([elsewhere], ASKED) == ()

@@ -1,13 +1,13 @@
 """Judging: an offer that breaks the request is dropped with its reason; the unknown is noted."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.domain.judging import Judgement, judge, unchecked_limits
 from gateway.domain.reasons import ReasonCode
@@ -44,7 +44,7 @@ def test_an_offer_that_keeps_to_everything_is_kept_without_a_word() -> None:
     assert judge(OFFER, RequestView(), NOW) == Judgement()
 
 
-@pytest.mark.parametrize("phase", set(SessionPhase) - {SessionPhase.OFFERED})
+@pytest.mark.parametrize("phase", sorted(set(SessionPhase) - {SessionPhase.OFFERED}))
 def test_a_session_in_any_other_phase_is_no_offer(phase: SessionPhase) -> None:
     assert drops(replace(OFFER, phase=phase), RequestView()) == [ReasonCode.NOT_OFFERED]
 

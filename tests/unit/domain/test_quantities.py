@@ -1,11 +1,11 @@
 """Measuring offers: what is read off one, and the track record of its node."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.domain.quantities import (
     Amount,

@@ -1,11 +1,11 @@
 """Ranking: absolute scores, a total order, monotone in every input; the unknown is never best."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.domain.policies import POLICIES, Policy
 from gateway.domain.quantities import (
