@@ -1,8 +1,13 @@
 """What a gateway answers to what it refuses, and bodies that are no documents."""
 
+from typing import Final
+
 from gateway.wire.documents import Document
 from tests.support.gateway import Answer, GatewayUnderTest
 from tests.support.node import ADMIN
+
+SOME_UUID: Final = "5b0c7d3e-6b0c-4d0a-9a52-0e2f4a1d7c01"
+"""Belongs to nothing: the same in every process, as names of tests must be."""
 
 
 async def sent(

@@ -3,15 +3,14 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import pytest
 
 from gateway.wire import kinds
 from gateway.wire.documents import Document, to_json
 from tests.api.gateway.conftest import Federation, holds_of, running_federation
-from tests.support.gateway import GatewayUnderTest
-from tests.support.problems import pointers, problem, said, sent
+from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest
+from tests.support.problems import SOME_UUID, pointers, problem, said, sent
 from tests.support.requests import minimal_request
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -20,7 +19,9 @@ ACCEPT: Final = {"kind": kinds.ENUM_UPDATE, "path": "phase", "value": "ACCEPTED"
 
 @pytest.fixture
 async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
-    async with running_federation(tmp_path, ("alpha",), max_body_bytes=MAX_BODY_BYTES) as running:
+    async with running_federation(
+        tmp_path, ("alpha",), federation=PATIENT_FEDERATION, max_body_bytes=MAX_BODY_BYTES
+    ) as running:
         yield running
 
 
@@ -39,7 +40,7 @@ def with_executable(**members: Any) -> Document:
     return request
 
 
-@pytest.mark.parametrize("path", ["/requests", "/direct", f"/sessions/{uuid4()}"])
+@pytest.mark.parametrize("path", ["/requests", "/direct", f"/sessions/{SOME_UUID}"])
 @pytest.mark.parametrize("body", [b"", b"  \n"])
 async def test_a_missing_body_is_400(gateway: GatewayUnderTest, path: str, body: bytes) -> None:
     assert "missing" in problem(await sent(gateway, body, path=path), 400)["detail"]

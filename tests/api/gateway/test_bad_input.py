@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import pytest
 
 from tests.api.gateway.conftest import Federation, running_federation
-from tests.support.gateway import GatewayUnderTest
+from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest
 from tests.support.node import ALICE, BOB, NOBODY, Account
-from tests.support.problems import pointers, problem
+from tests.support.problems import SOME_UUID, pointers, problem
 from tests.support.requests import minimal_request
 
 WRONG: Final = Account("alice", "not-her-password")
@@ -22,7 +21,7 @@ COLLECTIONS: Final = [
 
 @pytest.fixture
 async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
-    async with running_federation(tmp_path, ("alpha",)) as running:
+    async with running_federation(tmp_path, ("alpha",), federation=PATIENT_FEDERATION) as running:
         yield running
 
 
@@ -41,7 +40,7 @@ async def test_a_request_without_credentials_is_401_with_a_challenge(
 
 
 async def test_an_update_without_credentials_is_401(gateway: GatewayUnderTest) -> None:
-    problem(await gateway.move(str(uuid4()), "ACCEPTED", account=NOBODY), 401)
+    problem(await gateway.move(SOME_UUID, "ACCEPTED", account=NOBODY), 401)
 
 
 @pytest.mark.parametrize("account", [WRONG, STRANGER])
@@ -49,7 +48,7 @@ async def test_wrong_credentials_are_401_even_on_a_public_read(
     gateway: GatewayUnderTest, account: Account
 ) -> None:
     offerset = (await gateway.ask(minimal_request())).document
-    for path in ("/nodes", f"/offersets/{offerset['meta']['uuid']}", f"/sessions/{uuid4()}"):
+    for path in ("/nodes", f"/offersets/{offerset['meta']['uuid']}", f"/sessions/{SOME_UUID}"):
         answer = await gateway.call("GET", path, account=account)
         problem(answer, 401)
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="Realm"'
@@ -71,11 +70,11 @@ async def test_an_update_by_somebody_else_is_403(gateway: GatewayUnderTest) -> N
 
 async def test_an_unknown_uuid_is_404(gateway: GatewayUnderTest) -> None:
     for collection in COLLECTIONS:
-        problem(await gateway.call("GET", f"/{collection}/{uuid4()}"), 404)
+        problem(await gateway.call("GET", f"/{collection}/{SOME_UUID}"), 404)
 
 
 async def test_an_update_of_an_unknown_session_is_404(gateway: GatewayUnderTest) -> None:
-    problem(await gateway.move(str(uuid4()), "ACCEPTED"), 404)
+    problem(await gateway.move(SOME_UUID, "ACCEPTED"), 404)
 
 
 @pytest.mark.parametrize("uuid", ["not-a-uuid", "1", "%00", "a" * 36, "%0A"])
@@ -100,9 +99,9 @@ async def test_a_path_that_is_not_served_is_404(gateway: GatewayUnderTest) -> No
         ("HEAD", "/requests", "OPTIONS, POST"),
         ("GET", "/direct", "OPTIONS, POST"),
         ("GET", "/admin/identities", "OPTIONS, POST"),
-        ("PUT", f"/sessions/{uuid4()}", "GET, HEAD, OPTIONS, POST"),
-        ("DELETE", f"/sessions/{uuid4()}", "GET, HEAD, OPTIONS, POST"),
-        ("PATCH", f"/offersets/{uuid4()}", "GET, HEAD, OPTIONS"),
+        ("PUT", f"/sessions/{SOME_UUID}", "GET, HEAD, OPTIONS, POST"),
+        ("DELETE", f"/sessions/{SOME_UUID}", "GET, HEAD, OPTIONS, POST"),
+        ("PATCH", f"/offersets/{SOME_UUID}", "GET, HEAD, OPTIONS"),
         ("POST", "/nodes", "GET, HEAD, OPTIONS"),
     ],
 )

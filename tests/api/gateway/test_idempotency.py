@@ -10,8 +10,8 @@ from aiohttp import ServerDisconnectedError
 
 from gateway.wire.documents import Document
 from tests.api.gateway.conftest import holds_of
-from tests.api.gateway.test_acceptance import UNDERWAY, Line, line
-from tests.support.gateway import GatewayUnderTest, running_gateway
+from tests.api.gateway.test_acceptance import UNDERWAY, Line
+from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest, running_gateway
 from tests.support.node import ADMIN, ALICE, BOB, running_node
 from tests.support.problems import problem
 from tests.support.proxy import Proxy, Weather, running_proxy
@@ -22,8 +22,15 @@ KEY: Final = "0b7c2f6e-first"
 
 @pytest.fixture
 async def one(tmp_path: Path) -> AsyncIterator[Line]:
-    async with line(tmp_path) as running:
-        yield running
+    async with (
+        running_node(tmp_path) as node,
+        running_proxy(node.url) as proxy,
+        running_gateway(
+            {"alpha": proxy.url}, tmp_path / "gateway", federation=PATIENT_FEDERATION
+        ) as gateway,
+    ):
+        node.auth = ADMIN
+        yield Line(gateway, node, proxy)
 
 
 def times_asked(proxy: Proxy) -> int:
@@ -119,10 +126,10 @@ async def test_a_request_that_was_refused_takes_no_key(one: Line) -> None:
 
 async def test_a_key_outlives_a_restart(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, running_proxy(node.url) as proxy:
-        nodes = {"alpha": proxy.url}
-        async with running_gateway(nodes, tmp_path / "gateway") as gateway:
+        nodes, data_dir = {"alpha": proxy.url}, tmp_path / "gateway"
+        async with running_gateway(nodes, data_dir, federation=PATIENT_FEDERATION) as gateway:
             first = await gateway.ask(minimal_request(), Idempotency_Key=KEY)
-        async with running_gateway(nodes, tmp_path / "gateway") as gateway:
+        async with running_gateway(nodes, data_dir, federation=PATIENT_FEDERATION) as gateway:
             again = await gateway.ask(minimal_request(), Idempotency_Key=KEY)
             other = await gateway.ask({}, Idempotency_Key=KEY)
         assert times_asked(proxy) == 1

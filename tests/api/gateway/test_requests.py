@@ -106,6 +106,17 @@ async def test_the_limit_and_the_number_per_node_are_kept_and_the_rest_is_let_go
         assert await federation.phase_at_node(offer) == "OFFERED"
 
 
+async def test_a_node_is_asked_for_no_more_offers_than_are_kept_of_it(
+    federation: Federation,
+) -> None:
+    """It would make two: one of them a hold that is let go at once."""
+    await federation.gateway.ask(minimal_request(), "?per_node=1")
+
+    for node in federation.nodes.values():
+        metrics = (await node.text("/metrics")).splitlines()
+        assert "execbroker_node_offers_total 1.0" in metrics
+
+
 async def test_only_the_nodes_that_the_client_names_are_asked(federation: Federation) -> None:
     answer = await federation.gateway.ask(minimal_request(), "?nodes=beta,gamma")
     assert outcomes(answer.document) == {

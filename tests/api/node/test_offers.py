@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.wire.documents import Document
-from gateway.wire.kinds import SIMPLE_COMPUTE
+from gateway.wire.kinds import SIMPLE_COMPUTE, SIMPLE_STORAGE
 from gateway.wire.times import parse_instant, parse_interval
 from node_stub.config import OfferSettings
 from tests.support.node import (
@@ -23,7 +23,7 @@ from tests.support.node import (
     node_settings,
     running_node,
 )
-from tests.support.node_requests import FULL, MINIMAL
+from tests.support.node_requests import FULL, JUPYTER, MINIMAL, OTHER_DATA, SINGULARITY
 
 ALL_CORES: Final[Document] = {
     **MINIMAL,
@@ -212,6 +212,29 @@ async def test_every_component_can_be_read_where_it_says(node: NodeClient) -> No
     for part in parts:
         read = await node.call("GET", part["meta"]["url"].removeprefix(node.url))
         assert (read.status, read.document) == (200, part)
+
+
+@pytest.mark.parametrize(
+    "executable", [JUPYTER, SINGULARITY, FULL], ids=["jupyter", "sif", "docker"]
+)
+async def test_what_the_client_said_is_said_again(node: NodeClient, executable: Document) -> None:
+    """Upstream lost descriptions, locations, S3 and the size of storage."""
+    said = {**executable["executable"], "meta": {"name": "mine", "description": "all of it"}}
+    s3 = {**OTHER_DATA[0], "storage": "disk"}
+    disk = {"kind": SIMPLE_STORAGE, "meta": {"name": "disk"}, "size": {"min": 3, "max": 3}}
+
+    answer = await node.ask({"executable": said, "storage": [disk], "data": [s3]})
+
+    session = await node.session(answer.document["offers"][0]["meta"]["uuid"])
+    assert session["meta"]["description"] == "all of it"
+    for member in ("location", "image", "command", "entrypoint", "environment"):
+        assert session["executable"].get(member) == said.get(member)
+    assert session["storage"][0]["size"] == {"min": 3, "max": 3}
+    (data,) = session["data"]
+    assert {**s3, "storage": data["storage"], "meta": data["meta"]}.items() <= data.items()
+    for part in (session, session["compute"], *session["storage"], data):
+        for stage in ("preparing", "available", "releasing"):
+            assert part["schedule"][stage]["start"] > "1971"
 
 
 async def test_a_component_is_not_found_in_another_collection(node: NodeClient) -> None:

@@ -51,9 +51,9 @@ def test_a_message_is_complete_and_names_its_code() -> None:
         "kind": "urn:execbroker:reason:hop_limit",
         "time": "2026-08-03T09:00:00Z",
         "level": "INFO",
-        "template": "The request has passed ${hops} gateways, ${limit} allowed.",
+        "template": "Node ${node}: The request has passed ${hops} gateways, ${limit} allowed.",
         "values": {"hops": "4", "limit": "4", "node": "alpha"},
-        "message": "The request has passed 4 gateways, 4 allowed.",
+        "message": "Node alpha: The request has passed 4 gateways, 4 allowed.",
     }
 
 
