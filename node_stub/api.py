@@ -5,13 +5,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from gateway.httpkit.auth import principal_of, require_principal
 from gateway.httpkit.bodies import answer, base_url, read_body, read_query, read_uuid
+from gateway.httpkit.conversation import (
+    OfferHeadersSchema,
+    UpdateHeadersSchema,
+    budget_ms_of,
+    created,
+    echoed_key,
+    federation_path_of,
+    idempotency_key_of,
+    preferences_of,
+)
 from gateway.httpkit.operations import (
     JSON_ONLY,
     docs,
@@ -22,15 +31,7 @@ from gateway.httpkit.operations import (
     response_schema,
 )
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_OFFERSET, ROOT_SESSION
-from gateway.wire.documents import Document, to_json
-from gateway.wire.headers import (
-    FEDERATION_BUDGET_MS,
-    FEDERATION_PATH,
-    IDEMPOTENCY_KEY,
-    PREFER,
-    Preferences,
-    parse_prefer,
-)
+from gateway.wire.documents import Document, to_canonical_json, to_json
 from gateway.wire.schemas.data import DataSchema
 from gateway.wire.schemas.executable import ExecutableSchema
 from gateway.wire.schemas.request import ExecutionRequestSchema
@@ -39,8 +40,6 @@ from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
 from gateway.wire.schemas.update import UpdateSchema
 from node_stub.documents import Collection, url_of
 from node_stub.errors import (
-    MAX_KEY_LENGTH,
-    KeyTooLongError,
     UnknownDocumentError,
     UpdateRefusedError,
 )
@@ -59,8 +58,6 @@ _COMPONENTS: Final = {
 MAX_LIMIT: Final = 1000
 """Highest ``limit`` that a request may name: more than any site offers at once."""
 
-_MAX_LOGGED_PATH: Final = 1000
-_MAX_BUDGET_DIGITS: Final = 12  # milliseconds of thirty years
 
 _log = structlog.get_logger(__name__)
 
@@ -90,21 +87,6 @@ class RequestQuerySchema(Schema):
     )
 
 
-class RequestHeadersSchema(Schema):
-    """Headers that a request may carry."""
-
-    idempotency_key = fields.String(data_key=IDEMPOTENCY_KEY)
-    prefer = fields.String(data_key=PREFER)
-    federation_budget_ms = fields.String(data_key=FEDERATION_BUDGET_MS)
-    federation_path = fields.String(data_key=FEDERATION_PATH)
-
-
-class UpdateHeadersSchema(Schema):
-    """Headers that an update may carry."""
-
-    prefer = fields.String(data_key=PREFER)
-
-
 class ActuatorSchema(Schema):
     """The answer of the upstream service's health probe."""
 
@@ -124,7 +106,7 @@ _SESSION_SEEN: Final[dict[int, Document]] = {
 
 @docs(tags=_API_TAGS, summary="Ask for offers", responses=_OFFERSET_SEEN)
 @querystring_schema(RequestQuerySchema())
-@headers_schema(RequestHeadersSchema())
+@headers_schema(OfferHeadersSchema())
 @request_schema(ExecutionRequestSchema())
 @response_schema(OfferSetSchema(), 200, description="The offer set, where that is preferred")
 async def post_requests(request: web.Request) -> web.Response:
@@ -136,11 +118,12 @@ async def post_requests(request: web.Request) -> web.Response:
     caller = _caller_of(request)
     record, sessions = await services.sessions.offerset(uuid, caller)
     document = present_offerset(record, sessions, caller, base)
-    return _created(request, document, url_of(base, Collection.OFFERSETS, uuid), ROOT_OFFERSET)
+    location = url_of(base, Collection.OFFERSETS, uuid)
+    return created(request, document, root=ROOT_OFFERSET, location=location)
 
 
 @docs(tags=_API_TAGS, summary="Execute at once", responses=_SESSION_SEEN)
-@headers_schema(RequestHeadersSchema())
+@headers_schema(OfferHeadersSchema())
 @request_schema(ExecutionRequestSchema())
 @response_schema(SessionSchema(), 200, description="The session, where that is preferred")
 async def post_direct(request: web.Request) -> web.Response:
@@ -152,10 +135,9 @@ async def post_direct(request: web.Request) -> web.Response:
     record = await services.sessions.session(uuid, caller)
     document = present_session(record, caller, base)
     if record.slot is None:
-        return answer(
-            request, document, root=ROOT_SESSION, status=400, headers=_echoed_key(request)
-        )
-    return _created(request, document, url_of(base, Collection.SESSIONS, uuid), ROOT_SESSION)
+        return answer(request, document, root=ROOT_SESSION, status=400, headers=echoed_key(request))
+    location = url_of(base, Collection.SESSIONS, uuid)
+    return created(request, document, root=ROOT_SESSION, location=location)
 
 
 @docs(tags=_API_TAGS, summary="An offer set", responses=problem_responses(404))
@@ -188,7 +170,7 @@ async def post_session(request: web.Request) -> web.Response:
     update = await read_body(request)
     caller = _caller_of(request)
     updated = await services.sessions.update(uuid, update, caller)
-    preferences = _preferences_of(request)
+    preferences = preferences_of(request)
     if updated.refusal is not None and preferences.strict:
         raise UpdateRefusedError(updated.refusal["message"])
     document = present_session(updated.record, caller, base, updated.refusal)
@@ -235,31 +217,18 @@ def add_api_routes(app: web.Application, services: NodeServices) -> None:
 
 
 async def _read_order(request: web.Request) -> Order:
-    key = request.headers.get(IDEMPOTENCY_KEY) or None
-    if key is not None and len(key) > MAX_KEY_LENGTH:
-        raise KeyTooLongError
-    if passed := request.headers.get(FEDERATION_PATH):
-        _log.info("federated_request", path=passed[:_MAX_LOGGED_PATH])
+    if passed := federation_path_of(request):
+        _log.info("federated_request", path=passed)
     principal = require_principal(request)
     document = await read_body(request)
-    # The members' order means nothing, and a client may write them in another one next time.
-    canonical = msgspec.json.encode(document, order="deterministic")
     return Order(
         document=document,
         owner=principal.owner,
         path=request.path,
-        digest=hashlib.sha256(canonical).digest(),
-        key=key,
-        budget_ms=_budget_ms(request),
+        digest=hashlib.sha256(to_canonical_json(document)).digest(),
+        key=idempotency_key_of(request),
+        budget_ms=budget_ms_of(request),
     )
-
-
-def _budget_ms(request: web.Request) -> int | None:
-    """How long whoever asks will still wait; a budget that cannot be read is none."""
-    text = request.headers.get(FEDERATION_BUDGET_MS, "").strip()
-    digits = text.removeprefix("-")
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_BUDGET_DIGITS
-    return int(text) if is_number else None
 
 
 def _caller_of(request: web.Request) -> Caller:
@@ -269,23 +238,3 @@ def _caller_of(request: web.Request) -> Caller:
 
 def _base_of(request: web.Request) -> str:
     return base_url(request, request.app[SERVICES].public_url)
-
-
-def _preferences_of(request: web.Request) -> Preferences:
-    return parse_prefer(request.headers.getall(PREFER, []))
-
-
-def _echoed_key(request: web.Request) -> dict[str, str]:
-    """The idempotency key again: so a gateway learns that it is honoured here."""
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    return {IDEMPOTENCY_KEY: key} if key else {}
-
-
-def _created(request: web.Request, document: Document, location: str, root: str) -> web.Response:
-    """A redirect that carries what it leads to; only that, if the client prefers it so."""
-    headers = _echoed_key(request)
-    if _preferences_of(request).representation:
-        headers |= {"Preference-Applied": "return=representation", hdrs.CONTENT_LOCATION: location}
-        return answer(request, document, root=root, headers=headers)
-    headers[hdrs.LOCATION] = location
-    return answer(request, document, root=root, status=303, headers=headers)

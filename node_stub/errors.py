@@ -7,9 +7,6 @@ from aiohttp import hdrs
 from gateway.wire.headers import IDEMPOTENCY_KEY
 from gateway.wire.problem import ProblemError
 
-MAX_KEY_LENGTH = 255
-"""Longest idempotency key, in characters; a UUID has 36."""
-
 
 class UnknownDocumentError(ProblemError):
     """There is no such offer set, session or component, or it is not for this caller to see."""
@@ -39,17 +36,6 @@ class UpdateRefusedError(ProblemError):
     slug = "update-refused"
     title = "The update was refused"
     status = 409
-
-
-class KeyTooLongError(ProblemError):
-    """The idempotency key is longer than any sensible one."""
-
-    slug = "idempotency-key-too-long"
-    title = "The idempotency key is too long"
-    status = 400
-
-    def __init__(self) -> None:
-        super().__init__(f"{IDEMPOTENCY_KEY} may have at most {MAX_KEY_LENGTH} characters.")
 
 
 class KeyReusedError(ProblemError):

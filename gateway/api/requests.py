@@ -9,8 +9,7 @@ from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_offerset, present_session
 from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
 from gateway.httpkit.conversation import (
-    MAX_BUDGET_DIGITS,
-    MAX_KEY_LENGTH,
+    OfferHeadersSchema,
     budget_ms_of,
     created,
     federation_path_of,
@@ -28,12 +27,6 @@ from gateway.httpkit.operations import (
 from gateway.services.direct import DirectService, FailedDirect
 from gateway.services.offers import OfferQuestion, OffersService
 from gateway.wire.codecs.roots import ROOT_OFFERSET, ROOT_SESSION
-from gateway.wire.headers import (
-    FEDERATION_BUDGET_MS,
-    FEDERATION_PATH,
-    IDEMPOTENCY_KEY,
-    PREFER,
-)
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
 
@@ -66,31 +59,6 @@ class OfferQuerySchema(Schema):
     require = fields.List(
         fields.String(),
         metadata={"description": "Nodes that must have answered, separated by commas."},
-    )
-
-
-class OfferHeadersSchema(Schema):
-    """Headers that requests for offers may carry."""
-
-    prefer = fields.String(
-        data_key=PREFER,
-        metadata={
-            "description": "RFC 7240: `wait=SECONDS`, `return=representation`, `handling=strict`."
-        },
-    )
-    idempotency_key = fields.String(
-        data_key=IDEMPOTENCY_KEY,
-        validate=validate.Length(min=1, max=MAX_KEY_LENGTH),
-        metadata={"description": "The same key, owner and body are answered alike."},
-    )
-    federation_path = fields.String(
-        data_key=FEDERATION_PATH,
-        metadata={"description": "The gateways that a request has passed, separated by commas."},
-    )
-    federation_budget_ms = fields.String(
-        data_key=FEDERATION_BUDGET_MS,
-        validate=validate.Regexp(f"^[0-9]{{1,{MAX_BUDGET_DIGITS}}}$"),
-        metadata={"description": "Milliseconds that the last of them still waits."},
     )
 
 

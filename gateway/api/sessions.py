@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from marshmallow import Schema, fields
+from marshmallow import Schema
 
 from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_session
@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.domain.showing import COMPONENT_PATHS, show_component, with_message
 from gateway.errors import UnknownComponentError, UpdateRefusedError
 from gateway.httpkit.bodies import answer, read_body, read_uuid
-from gateway.httpkit.conversation import preferences_of
+from gateway.httpkit.conversation import UpdateHeadersSchema, preferences_of
 from gateway.httpkit.operations import (
     docs,
     headers_schema,
@@ -25,7 +25,6 @@ from gateway.services.acceptance import AcceptanceService
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_SESSION
 from gateway.wire.documents import Document
-from gateway.wire.headers import PREFER
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel, SessionPhase
@@ -52,14 +51,6 @@ _COMPONENTS: Final[Mapping[str, Schema]] = {
     COMPONENT_PATHS["data"]: DataSchema(),
     COMPONENT_PATHS["volumes"]: VolumeSchema(),
 }
-
-
-class UpdateHeadersSchema(Schema):
-    """Headers that updates may carry."""
-
-    prefer = fields.String(
-        data_key=PREFER, metadata={"description": "RFC 7240: `handling=strict`."}
-    )
 
 
 @docs(tags=["sessions"], summary="A session as it is now", responses=problem_responses(404))

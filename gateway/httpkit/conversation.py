@@ -3,6 +3,7 @@
 from typing import Final
 
 from aiohttp import hdrs, web
+from marshmallow import Schema, fields, validate
 
 from gateway.httpkit.bodies import answer
 from gateway.httpkit.errors import MalformedRequestProblem
@@ -21,6 +22,40 @@ MAX_KEY_LENGTH: Final = 255
 
 MAX_BUDGET_DIGITS: Final = 9
 """Longest budget: milliseconds of eleven days."""
+
+
+class OfferHeadersSchema(Schema):
+    """Headers that requests for offers may carry."""
+
+    prefer = fields.String(
+        data_key=PREFER,
+        metadata={
+            "description": "RFC 7240: `wait=SECONDS`, `return=representation`, `handling=strict`."
+        },
+    )
+    idempotency_key = fields.String(
+        data_key=IDEMPOTENCY_KEY,
+        validate=validate.Length(min=1, max=MAX_KEY_LENGTH),
+        metadata={"description": "The same key, owner and body are answered alike."},
+    )
+    federation_path = fields.String(
+        data_key=FEDERATION_PATH,
+        metadata={"description": "The gateways that a request has passed, separated by commas."},
+    )
+    federation_budget_ms = fields.String(
+        data_key=FEDERATION_BUDGET_MS,
+        validate=validate.Regexp(f"^[0-9]{{1,{MAX_BUDGET_DIGITS}}}$"),
+        metadata={"description": "Milliseconds that the last of them still waits."},
+    )
+
+
+class UpdateHeadersSchema(Schema):
+    """Headers that updates may carry."""
+
+    prefer = fields.String(
+        data_key=PREFER,
+        metadata={"description": "RFC 7240: with `handling=strict` a refused update is 409."},
+    )
 
 
 def preferences_of(request: web.Request) -> Preferences:

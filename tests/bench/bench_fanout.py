@@ -324,18 +324,18 @@ def service_row(count: int, options: argparse.Namespace, folder: Path) -> Row:
 def show(title: str, rows: Sequence[Row]) -> None:
     """Print a table of rows."""
     print(f"\n{title}")
-    print("nodes |  CPU, us/answer  | ratio, median (variation) | holds let go     | all, | added, ms")
-    print("      |      M      ours |                           | a request; each  |   M  |    M  ours")
+    print("nodes | CPU, us/answer | ratio, median (variation) | holds let go   | all  | added, ms")
+    print("      |     M     ours |                           | a request, us  | of M |    M  ours")
     for row in rows:
         base, ours = statistics.median(row.base_cpu_us), statistics.median(row.cpu_us)
-        line = f"{row.nodes:5} | {base:7.1f} {ours:8.1f} | {verdict(row):25} |"
+        line = f"{row.nodes:5} | {base:5.0f} {ours:8.0f} | {verdict(row):25} |"
         if row.all_cpu_us:
             each = "-" if row.hold_us is None else f"{row.hold_us:.0f}"
-            line += f" {row.holds:7.1f} {each:>8} |"
+            line += f" {row.holds:7.1f} {each:>6} |"
             line += f" {statistics.median(row.all_cpu_us) / base:4.1f} |"
         if row.added_ms:
             base_ms, ours_ms = row.added_ms
-            line += f" {base_ms:5.2f} {ours_ms:6.2f}"
+            line += f" {base_ms:4.1f} {ours_ms:5.1f}"
             # On a busy machine M may seem to add nothing, and then there is no ratio.
             if base_ms > _LEAST_ADDED_MS:
                 line += f" = {ours_ms / base_ms:.2f} M"
@@ -358,9 +358,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """What to measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--nodes", default="1,4,16,64", help="numbers of nodes")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each round")
-    parser.add_argument("--calls", type=int, default=50, help="for the latency")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=0.6, help="of each round")
+    parser.add_argument("--calls", type=int, default=25, help="for the latency")
     parser.add_argument("--delay-ms", type=float, default=10.0, help="of the nodes, for latency")
     parser.add_argument("--offers", type=int, default=4, help="in each node's answer")
     parser.add_argument("--query", default="", help='for example "?limit=1000&per_node=5"')

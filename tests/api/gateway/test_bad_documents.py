@@ -9,7 +9,7 @@ import pytest
 from gateway.wire import kinds
 from gateway.wire.documents import Document, to_json
 from tests.api.gateway.conftest import Federation, holds_of, running_federation
-from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest
+from tests.support.gateway import FEDERATION, GatewayUnderTest
 from tests.support.problems import SOME_UUID, pointers, problem, said, sent
 from tests.support.requests import minimal_request
 
@@ -20,7 +20,7 @@ ACCEPT: Final = {"kind": kinds.ENUM_UPDATE, "path": "phase", "value": "ACCEPTED"
 @pytest.fixture
 async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
     async with running_federation(
-        tmp_path, ("alpha",), federation=PATIENT_FEDERATION, max_body_bytes=MAX_BODY_BYTES
+        tmp_path, ("alpha",), federation=FEDERATION, max_body_bytes=MAX_BODY_BYTES
     ) as running:
         yield running
 

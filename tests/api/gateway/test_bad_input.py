@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.api.gateway.conftest import Federation, running_federation
-from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest
+from tests.support.gateway import FEDERATION, GatewayUnderTest
 from tests.support.node import ALICE, BOB, NOBODY, Account
 from tests.support.problems import SOME_UUID, pointers, problem
 from tests.support.requests import minimal_request
@@ -21,7 +21,7 @@ COLLECTIONS: Final = [
 
 @pytest.fixture
 async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
-    async with running_federation(tmp_path, ("alpha",), federation=PATIENT_FEDERATION) as running:
+    async with running_federation(tmp_path, ("alpha",), federation=FEDERATION) as running:
         yield running
 
 

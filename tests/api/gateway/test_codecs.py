@@ -13,7 +13,7 @@ from gateway.wire.codecs.registry import CODECS, JSON, XML, YAML
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_OFFERSET, ROOT_REQUEST, ROOT_UPDATE
 from gateway.wire.documents import Document
 from tests.api.gateway.conftest import running_federation
-from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest
+from tests.support.gateway import FEDERATION, GatewayUnderTest
 from tests.support.node import ADMIN
 from tests.support.node_requests import FULL
 from tests.support.problems import problem
@@ -26,7 +26,7 @@ IDS: Final = [codec.media_type.rpartition("/")[2] for codec in CODECS]
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[GatewayUnderTest]:
-    async with running_federation(tmp_path, ("alpha",), federation=PATIENT_FEDERATION) as running:
+    async with running_federation(tmp_path, ("alpha",), federation=FEDERATION) as running:
         yield running.gateway
 
 

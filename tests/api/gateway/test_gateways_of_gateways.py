@@ -6,13 +6,13 @@ from pathlib import Path
 from gateway.settings import FederationSettings
 from tests.api.gateway.conftest import running_federation
 from tests.api.gateway.test_acceptance import UNDERWAY
-from tests.support.gateway import PATIENT_FEDERATION, running_gateway
+from tests.support.gateway import FEDERATION, running_gateway
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
 
 def named(name: str) -> FederationSettings:
-    return replace(PATIENT_FEDERATION, name=name)
+    return replace(FEDERATION, name=name)
 
 
 async def test_offers_come_through_two_gateways_and_are_accepted_through_both(

@@ -11,7 +11,7 @@ from aiohttp import ServerDisconnectedError
 from gateway.wire.documents import Document
 from tests.api.gateway.conftest import holds_of
 from tests.api.gateway.test_acceptance import UNDERWAY, Line
-from tests.support.gateway import PATIENT_FEDERATION, GatewayUnderTest, running_gateway
+from tests.support.gateway import FEDERATION, GatewayUnderTest, running_gateway
 from tests.support.node import ADMIN, ALICE, BOB, running_node
 from tests.support.problems import problem
 from tests.support.proxy import Proxy, Weather, running_proxy
@@ -26,7 +26,7 @@ async def one(tmp_path: Path) -> AsyncIterator[Line]:
         running_node(tmp_path) as node,
         running_proxy(node.url) as proxy,
         running_gateway(
-            {"alpha": proxy.url}, tmp_path / "gateway", federation=PATIENT_FEDERATION
+            {"alpha": proxy.url}, tmp_path / "gateway", federation=FEDERATION
         ) as gateway,
     ):
         node.auth = ADMIN
@@ -127,9 +127,9 @@ async def test_a_request_that_was_refused_takes_no_key(one: Line) -> None:
 async def test_a_key_outlives_a_restart(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node, running_proxy(node.url) as proxy:
         nodes, data_dir = {"alpha": proxy.url}, tmp_path / "gateway"
-        async with running_gateway(nodes, data_dir, federation=PATIENT_FEDERATION) as gateway:
+        async with running_gateway(nodes, data_dir, federation=FEDERATION) as gateway:
             first = await gateway.ask(minimal_request(), Idempotency_Key=KEY)
-        async with running_gateway(nodes, data_dir, federation=PATIENT_FEDERATION) as gateway:
+        async with running_gateway(nodes, data_dir, federation=FEDERATION) as gateway:
             again = await gateway.ask(minimal_request(), Idempotency_Key=KEY)
             other = await gateway.ask({}, Idempotency_Key=KEY)
         assert times_asked(proxy) == 1
