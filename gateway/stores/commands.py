@@ -1,12 +1,17 @@
 """The outbox: what nodes still have to be told. One command a session, the newest wish."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from gateway.stores.database import Row, Transaction, from_micros, to_micros
 from gateway.wire.phases import SessionPhase
+
+SEEN_AT_ONCE: Final = 500
+"""Due commands looked through for those whose nodes have room; SQLite takes 999 parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +83,37 @@ class CommandStore:
         return None if row is None else _from_row(row)
 
     async def claim(
-        self, tx: Transaction, *, now: datetime, lease_until: datetime, limit: int
+        self,
+        tx: Transaction,
+        *,
+        now: datetime,
+        lease_until: datetime,
+        limit: int,
+        per_node: int,
+        running: Mapping[str, int],
     ) -> list[Command]:
-        """Take due commands; nobody else gets them before the lease ends."""
+        """Take due commands; nobody else gets them before the lease ends.
+
+        At most ``limit`` of them, and of each node so many that ``per_node`` of its commands are
+        under way, those ``running`` already included.
+        """
+        due = await tx.fetch(
+            "SELECT id, node FROM commands WHERE due <= ? ORDER BY due LIMIT ?",
+            (to_micros(now), SEEN_AT_ONCE),
+        )
+        taken: list[int] = []
+        of_node = Counter(running)
+        for row in due:
+            if len(taken) < limit and of_node[row["node"]] < per_node:
+                of_node[row["node"]] += 1
+                taken.append(row["id"])
+        if not taken:
+            return []
+        marks = ",".join("?" * len(taken))
         rows = await tx.fetch(
-            "UPDATE commands SET due = ?, attempts = attempts + 1, fence = fence + 1 WHERE id IN "
-            "(SELECT id FROM commands WHERE due <= ? ORDER BY due LIMIT ?) RETURNING *",
-            (to_micros(lease_until), to_micros(now), limit),
+            f"UPDATE commands SET due = ?, attempts = attempts + 1, fence = fence + 1 "  # noqa: S608
+            f"WHERE id IN ({marks}) RETURNING *",
+            (to_micros(lease_until), *taken),
         )
         return [_from_row(row) for row in rows]
 

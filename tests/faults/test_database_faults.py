@@ -179,10 +179,14 @@ async def test_who_carried_out_a_settled_wish_cannot_report_on_the_next(tmp_path
             await OfferSetStore().add(tx, offerset_row(row.offerset, is_open=True))
             await SessionStore().add(tx, [row])
             await commands.put(tx, [wish(SessionPhase.ACCEPTED, now)])
-            (old,) = await commands.claim(tx, now=now, lease_until=now, limit=1)
+            (old,) = await commands.claim(
+                tx, now=now, lease_until=now, limit=1, per_node=1, running={}
+            )
             await commands.drop(tx, row.uuid)
             later = now + timedelta(milliseconds=1)
             await commands.put(tx, [wish(SessionPhase.CANCELLED, later)])
-            (new,) = await commands.claim(tx, now=later, lease_until=later, limit=1)
+            (new,) = await commands.claim(
+                tx, now=later, lease_until=later, limit=1, per_node=1, running={}
+            )
             assert not await commands.done(tx, old)
             assert await commands.done(tx, new)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config import PassThroughSettings
+from gateway.settings import CommandSettings
 from gateway.wire.documents import Document
 from node_stub.config import OfferSettings
 from node_stub.platforms.simulated import JobStep, SimulatedSettings
@@ -21,7 +22,7 @@ from tests.support.gateway import (
 )
 from tests.support.node import ALICE, node_settings, running_node
 from tests.support.pair import LASTING, pair
-from tests.support.proxy import Weather
+from tests.support.proxy import Weather, running_proxy
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
@@ -147,3 +148,27 @@ async def test_one_direct_request_sent_twice_at_once_executes_once(tmp_path: Pat
         assert {answer.status for answer in answers} == {303}, [a.text for a in answers]
         assert len({answer.document["meta"]["uuid"] for answer in answers}) == 1
         assert len(two.ran()) == 1
+
+
+async def test_a_node_that_hangs_delays_no_command_to_another(tmp_path: Path) -> None:
+    async with (
+        running_node(tmp_path / "a", node_settings(name="alpha")) as alpha,
+        running_node(tmp_path / "b", node_settings(name="beta")) as beta,
+        running_proxy(alpha.url) as proxy,
+        running_gateway(
+            {"alpha": proxy.url, "beta": beta.url},
+            tmp_path / "g",
+            commands=CommandSettings(first_s=0.05, deadline_s=10, lease_s=30, at_once=4),
+        ) as gateway,
+    ):
+        proxy.applies_to = is_update
+        proxy.weather = Weather.HANGS
+        for _ in range(4):
+            answer = await gateway.ask(minimal_request(), "?limit=1&nodes=alpha,beta")
+            assert answer.status == 303
+
+        async def only_what_was_kept_is_held_at_beta() -> bool:
+            return await holds_of(beta) <= 4
+
+        await eventually(only_what_was_kept_is_held_at_beta, 4.0)
+        proxy.weather = Weather.FINE
