@@ -62,7 +62,7 @@ class OfferBook:
             for uuid in (offer.view.uuid, *offer.view.component_uuids)
         }
         async with self._database.reading() as reader:
-            return await self._stores.sessions.known(reader, sorted(uuids))
+            return await self._stores.sessions.known(reader, list(uuids))
 
     async def read(self, uuid: UUID) -> tuple[OfferSetRow, list[SessionRow]] | None:
         """An offer set and what it shows, if known; offers whose time is over are marked so."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -53,19 +54,18 @@ class Outbox:
 
         A node that hangs takes up its own share of the deliveries, and delays nobody else's.
         """
-        running: dict[asyncio.Task[None], str] = {}
+        running: dict[asyncio.Task[Delivered | Undelivered], Command] = {}
         async with asyncio.TaskGroup() as group:
             while True:
-                for command in await self._claim(Counter(running.values())):
-                    task = group.create_task(self._deliver(command))
-                    running[task] = command.node
+                busy = Counter(command.node for command in running.values())
+                for command in await self._claim(busy):
+                    running[group.create_task(self._deliver(command))] = command
                 if not running:
                     break
                 done, _ = await asyncio.wait(
                     running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
                 )
-                for task in done:
-                    del running[task]
+                await self._settle([(running.pop(task), task.result()) for task in done])
         async with self._database.reading() as reader:
             due = await self._commands.next_due(reader)
         if due is None:
@@ -88,38 +88,49 @@ class Outbox:
                 running=running,
             )
 
-    async def _deliver(self, command: Command) -> None:
+    async def _deliver(self, command: Command) -> Delivered | Undelivered:
         try:
-            await self._settle(command, await self._acceptance.deliver(command))
-        except StoreUnavailableError:
-            # The command is still there, and comes back when its lease ends.
-            _log.warning("command_not_settled", session=str(command.session))
+            return await self._acceptance.deliver(command)
+        except StoreUnavailableError as error:
+            return Undelivered(error.detail)
 
-    async def _settle(self, command: Command, result: Delivered | Undelivered) -> None:
+    async def _settle(self, results: Sequence[tuple[Command, Delivered | Undelivered]]) -> None:
+        """Forget what was delivered, and have the rest tried again, all in one transaction."""
+        now = self._clock.now()
+        late = [
+            command
+            for command, result in results
+            if isinstance(result, Undelivered) and now >= command.give_up
+        ]
+        for command in late:
+            await self._acceptance.give_up(command)
+        async with self._database.transaction() as tx:
+            for command, result in results:
+                if isinstance(result, Undelivered) and command not in late:
+                    due = now + timedelta(seconds=self._pause_s(command.attempts))
+                    await self._commands.again(tx, command, due=due, error=result.why)
+                else:
+                    await self._commands.done(tx, command)
+        for command, result in results:
+            self._report(command, result, is_late=command in late)
+
+    def _report(self, command: Command, result: Delivered | Undelivered, *, is_late: bool) -> None:
         log = _log.bind(
             session=str(command.session),
             node=command.node,
             phase=command.phase.value,
             attempts=command.attempts,
         )
-        now = self._clock.now()
-        if isinstance(result, Undelivered) and now < command.give_up:
-            due = now + timedelta(seconds=self._pause_s(command.attempts))
-            async with self._database.transaction() as tx:
-                await self._commands.again(tx, command, due=due, error=result.why)
-            self._metrics.delivered("undelivered")
-            log.warning("command_undelivered", why=result.why)
-            return
-        if isinstance(result, Undelivered):
+        if isinstance(result, Delivered):
+            self._metrics.delivered("delivered")
+            log.info("command_delivered", how=result.how)
+        elif is_late:
             self._metrics.delivered("given_up")
             self._metrics.orphaned(command.node)
             log.error("command_given_up", why=result.why)
-            await self._acceptance.give_up(command)
         else:
-            self._metrics.delivered("delivered")
-            log.info("command_delivered", how=result.how)
-        async with self._database.transaction() as tx:
-            await self._commands.done(tx, command)
+            self._metrics.delivered("undelivered")
+            log.warning("command_undelivered", why=result.why)
 
     def _pause_s(self, attempts: int) -> float:
         longest = min(self._settings.first_s * 2 ** min(attempts - 1, 16), self._settings.longest_s)
