@@ -66,7 +66,7 @@ class OfferBook:
 
     async def read(self, uuid: UUID) -> tuple[OfferSetRow, list[SessionRow]] | None:
         """An offer set and what it shows, if known; offers whose time is over are marked so."""
-        async with self._database.reading() as reader:
+        async with self._database.snapshot() as reader:
             row = await self._offersets.find(reader, uuid)
             if row is None:
                 return None

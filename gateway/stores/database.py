@@ -62,7 +62,7 @@ class Transaction:
 
 
 class Database:
-    """One writer and one reader on the same file.
+    """One writer and two readers on the same file.
 
     ``open`` before use, ``close`` after. Every failure of the engine itself (locked for too long,
     disk full, file gone) is a ``StoreUnavailableError``, and the transaction it met is undone.
@@ -72,7 +72,9 @@ class Database:
         self._path = path
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._snapshots: aiosqlite.Connection | None = None
         self._write_lock = asyncio.Lock()
+        self._snapshot_lock = asyncio.Lock()
         self._is_durable = False
 
     async def open(self) -> None:
@@ -82,14 +84,16 @@ class Database:
             self._writer = await self._connect()
             await self._migrate(self._writer)
             self._reader = await self._connect()
-            await self._reader.execute("PRAGMA query_only = ON")
+            self._snapshots = await self._connect()
+            for connection in (self._reader, self._snapshots):
+                await connection.execute("PRAGMA query_only = ON")
 
     async def close(self) -> None:
-        """Close both connections; safe to call twice."""
-        for connection in (self._reader, self._writer):
+        """Close all connections; safe to call twice."""
+        for connection in (self._snapshots, self._reader, self._writer):
             if connection is not None:
                 await connection.close()
-        self._reader = self._writer = None
+        self._snapshots = self._reader = self._writer = None
 
     @asynccontextmanager
     async def transaction(self, *, durable: bool = False) -> AsyncIterator[Transaction]:
@@ -118,6 +122,18 @@ class Database:
         assert self._reader is not None, "the database is not open"
         with _engine_failures():
             yield Transaction(self._reader)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Transaction]:
+        """Several queries that see one state of the database: all of a commit, or nothing of it."""
+        assert self._snapshots is not None, "the database is not open"
+        async with self._snapshot_lock:
+            with _engine_failures():
+                try:
+                    await self._snapshots.execute("BEGIN")
+                    yield Transaction(self._snapshots)
+                finally:
+                    await asyncio.shield(self._snapshots.rollback())
 
     async def check(self) -> None:
         """Raise ``StoreUnavailableError`` when the database cannot be read."""

@@ -22,9 +22,12 @@ from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
 DEADLINE_S: Final = 0.5
-MARGIN_S: Final = 0.3
-"""Allowed beyond the deadline for judging, ranking, saving and answering, on a loaded machine."""
+MARGIN_S: Final = 0.5
+"""Allowed beyond the deadline for judging, ranking, saving and answering. Gateway, nodes and client
+share one process here, traced for coverage, on a busy machine."""
 
+CROWD_MARGIN_S: Final = 1.5
+"""The same with fifty nodes in the process, some of which send as much as they can."""
 HEALTHY: Final = ("alpha", "omega")
 FEDERATION: Final = FederationSettings(deadline_s=DEADLINE_S, connect_s=0.2, late_s=2.0, limit=100)
 TAKEN: Final = {
@@ -306,7 +309,7 @@ async def test_all_faults_at_once_cost_no_more_time_than_one(tmp_path: Path) -> 
         began = monotonic()
         answer = await federation.gateway.ask(minimal_request())
         took_s = monotonic() - began
-    assert took_s <= DEADLINE_S + MARGIN_S
+    assert took_s <= DEADLINE_S + CROWD_MARGIN_S
     assert answer.status == 303
     is_readable(answer.document)
     coverage = {e["node"]: e for e in answer.document["federation"]["coverage"]}
