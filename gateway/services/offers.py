@@ -193,30 +193,31 @@ class OffersService:
         async def take_late(answer: NodeAnswer) -> None:
             await self._take_late(plan, answer)
 
-        result = await self._fanout.ask(
-            self._questions(plan),
-            deadline=plan.deadline,
-            late_until=plan.late_until,
-            on_late=take_late,
-            completeness=Completeness(
-                min_offers=question.min_offers,
-                required=question.require,
-                is_good_enough=lambda node, offer: (
-                    judge(
-                        offer.view,
-                        plan.view,
-                        plan.now,
-                        reports_memory=self._registry.get(node).profile.reports_memory,
-                    ).is_kept
-                ),
-            ),
-        )
         try:
-            return await self._settle(plan, result.answers)
-        except (asyncio.CancelledError, StoreUnavailableError):
-            # What the nodes hold by now is let go as if it had come too late.
-            self._fanout.hand_over(result.answers, take_late)
-            raise
+            result = await self._fanout.ask(
+                self._questions(plan),
+                deadline=plan.deadline,
+                late_until=plan.late_until,
+                on_late=take_late,
+                completeness=Completeness(
+                    min_offers=question.min_offers,
+                    required=question.require,
+                    is_good_enough=lambda node, offer: (
+                        judge(
+                            offer.view,
+                            plan.view,
+                            plan.now,
+                            reports_memory=self._registry.get(node).profile.reports_memory,
+                        ).is_kept
+                    ),
+                ),
+            )
+            try:
+                return await self._settle(plan, result.answers)
+            except (asyncio.CancelledError, StoreUnavailableError):
+                # What the nodes hold by now is let go as if it had come too late.
+                self._fanout.hand_over(result.answers, take_late)
+                raise
         finally:
             plan.settled.set()
 
