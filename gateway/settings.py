@@ -1,7 +1,6 @@
 """The gateway's settings as its parts receive them; ``gateway.config`` reads them from a file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,3 @@ class CommandSettings:
     deadline_s: float = 5.0
     lease_s: float = 30.0
     at_once: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """A ranking policy of the operator: weights by utility name."""
-
-    weights: Mapping[str, int] = field(default_factory=dict)

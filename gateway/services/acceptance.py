@@ -237,7 +237,7 @@ class AcceptanceService:
     ) -> SessionRow:
         """What the node shows decides; ``why`` is for when that is no acceptance."""
         async with self._database.transaction() as tx:
-            row = await self._known(tx, row.uuid)
+            row = await self._stores.session(tx, row.uuid)
             row = await self._transitions.absorb(tx, row, reply, sent)
         if is_taken(row.phase, row.asked):
             self._nodes.note_accept(row.node, was_kept=True)
@@ -280,7 +280,7 @@ class AcceptanceService:
 
     async def _lost(self, row: SessionRow) -> NoReturn:
         async with self._database.transaction() as tx:
-            row = await self._known(tx, row.uuid)
+            row = await self._stores.session(tx, row.uuid)
             if not is_terminal(row.phase):
                 row = await self._transitions.fail(
                     tx,
@@ -295,7 +295,7 @@ class AcceptanceService:
     async def _refused(self, row: SessionRow, why: str) -> SessionRow:
         """End the intent, unless the node has been seen to accept meanwhile."""
         async with self._database.transaction() as tx:
-            row = await self._known(tx, row.uuid)
+            row = await self._stores.session(tx, row.uuid)
             if is_taken(row.phase, row.asked):
                 return row
             if row.asked is SessionPhase.ACCEPTED:
@@ -381,15 +381,9 @@ class AcceptanceService:
     # -- rows -------------------------------------------------------------------------------------
 
     async def _owned(self, tx: Transaction, uuid: UUID, caller: Caller) -> SessionRow:
-        row = await self._known(tx, uuid)
+        row = await self._stores.session(tx, uuid)
         if not caller.owns(row.owner):
             if not caller.can_read(row.owner):
                 raise UnknownSessionError(uuid)
             raise NotOwnerError(uuid)
-        return row
-
-    async def _known(self, tx: Transaction, uuid: UUID) -> SessionRow:
-        row = await self._stores.sessions.find(tx, uuid)
-        if row is None:
-            raise UnknownSessionError(uuid)
         return row

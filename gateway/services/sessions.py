@@ -16,7 +16,7 @@ from gateway.services.node_calls import NodeCalls
 from gateway.services.transitions import Stores, Transitions, is_over
 from gateway.settings import SessionSettings
 from gateway.stores.commands import Command
-from gateway.stores.database import Database, Transaction
+from gateway.stores.database import Database
 from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document
 from gateway.wire.messages import message
@@ -143,12 +143,12 @@ class SessionService:
         except NodeError as error:
             return row, None if is_terminal(row.phase) else error
         async with self._database.transaction() as tx:
-            current = await self._find(tx, row.uuid)
+            current = await self._stores.session(tx, row.uuid)
             return await self._transitions.absorb(tx, current, reply, sent), None
 
     async def _lost(self, uuid: UUID) -> SessionRow:
         async with self._database.transaction() as tx:
-            row = await self._find(tx, uuid)
+            row = await self._stores.session(tx, uuid)
             if is_terminal(row.phase):
                 return row
             return await self._transitions.fail(
@@ -210,14 +210,8 @@ class SessionService:
 
     async def _readable(self, uuid: UUID, caller: Caller) -> SessionRow:
         async with self._database.reading() as reader:
-            row = await self._find(reader, uuid)
+            row = await self._stores.session(reader, uuid)
         if not caller.can_read(row.owner):
-            raise UnknownSessionError(uuid)
-        return row
-
-    async def _find(self, tx: Transaction, uuid: UUID) -> SessionRow:
-        row = await self._stores.sessions.find(tx, uuid)
-        if row is None:
             raise UnknownSessionError(uuid)
         return row
 

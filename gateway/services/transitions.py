@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from gateway.clients.broker import SessionReply
 from gateway.clock import Clock
 from gateway.domain.overlay import show
 from gateway.domain.showing import with_message
+from gateway.errors import UnknownSessionError
 from gateway.settings import CommandSettings
 from gateway.stores.commands import CommandStore, Wish
 from gateway.stores.database import Transaction
@@ -34,6 +36,19 @@ class Stores:
     sessions: SessionStore
     commands: CommandStore
     events: EventStore
+
+    async def session(self, tx: Transaction, uuid: UUID) -> SessionRow:
+        """The session of that UUID.
+
+        Raises
+        ------
+        UnknownSessionError
+            There is none that is shown.
+        """
+        row = await self.sessions.find(tx, uuid)
+        if row is None:
+            raise UnknownSessionError(uuid)
+        return row
 
 
 class Transitions:
