@@ -45,9 +45,10 @@ bench: install  ## ratios to a bare aiohttp fan-out measured in the same run
 openapi: install  ## the OpenAPI document of the gateway on standard output
 	@$(BIN)/execbroker-gateway openapi
 
-lock: install  ## write requirements.lock anew from the ranges in pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --generate-hashes --all-extras --group dev pyproject.toml --custom-compile-command "make lock" -o requirements.lock
+lock:  ## write requirements.lock anew from the ranges in pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --no-emit-index-url --no-annotate --generate-hashes --all-extras --group dev pyproject.toml --custom-compile-command "make lock" -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
