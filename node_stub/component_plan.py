@@ -34,16 +34,16 @@ class ComponentPlan:
     shares: Mapping[str, Share] = field(default_factory=dict)
 
 
-def plan_components(document: Document, estimate: Callable[[str], Estimate]) -> ComponentPlan:
-    """The plan of a completed request; ``estimate`` tells how long a kind of component takes."""
-    stores = {store["meta"]["uuid"]: estimate(store["kind"]) for store in document["storage"]}
-    data = [(item["meta"]["uuid"], item["storage"], item["kind"]) for item in document["data"]]
-    executable = estimate(document["executable"]["kind"])
-    compute = estimate(document["compute"]["kind"])
+def plan_components(document: Document, estimate: Callable[[Document], Estimate]) -> ComponentPlan:
+    """The plan of a completed request; ``estimate`` tells how long a component takes."""
+    stores = {store["meta"]["uuid"]: estimate(store) for store in document["storage"]}
+    executable = estimate(document["executable"])
+    compute = estimate(document["compute"])
     shares: dict[str, Share] = {}
     cleared = dict.fromkeys(stores, compute.release_s)
-    for uuid, store, kind in data:
-        takes, begin = estimate(kind), stores[store].prepare_s
+    for item in document["data"]:
+        uuid, store = item["meta"]["uuid"], item["storage"]
+        takes, begin = estimate(item), stores[store].prepare_s
         end = compute.release_s + takes.release_s
         shares[uuid] = Share(begin, begin + takes.prepare_s, compute.release_s, end)
         cleared[store] = max(cleared[store], end)

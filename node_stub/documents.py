@@ -212,18 +212,23 @@ def _items(figures: Sequence[Figure], kind: str) -> list[Document]:
 
 def _connectors(executable: Document) -> list[Document]:
     """One for each port that the user wants to reach, in the order of the ports."""
-    if executable["kind"] != kinds.DOCKER_CONTAINER:
-        return []
     ports = listed(block(executable, "network"), "ports")
     return [
         {
-            "kind": CONNECTOR_KIND + port["protocol"].lower(),
+            "kind": CONNECTOR_KIND + ports[number]["protocol"].lower(),
             "status": ConnectorStatus.PREPARING.value,
-            "protocol": port["protocol"],
+            "protocol": ports[number]["protocol"],
         }
-        for port in ports
-        if port.get("access")
+        for number in reachable_ports(executable)
     ]
+
+
+def reachable_ports(executable: Document) -> list[int]:
+    """The places, among the ports of the executable, of those that the user wants to reach."""
+    if executable["kind"] != kinds.DOCKER_CONTAINER:
+        return []
+    ports = listed(block(executable, "network"), "ports")
+    return [number for number, port in enumerate(ports) if port.get("access")]
 
 
 def _description(request: Document) -> str | None:

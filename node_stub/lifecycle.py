@@ -21,6 +21,14 @@ _FINAL_COMPONENT: Final = {
     SessionPhase.FAILED: ComponentPhase.COMPLETED,
 }
 
+_FAILURES: Final = {
+    EndReason.IMAGE: (Component.EXECUTABLE, reasons.EXECUTION_FAILED),
+    EndReason.DATA: (Component.DATA, reasons.DATA_FAILED),
+    EndReason.STORAGE: (Component.STORAGE, reasons.STORAGE_EXCEEDED),
+    EndReason.RESULTS: (Component.STORAGE, reasons.RESULTS_FAILED),
+}
+"""The part that failed, and what is said of it; of other reasons, that the execution failed."""
+
 
 def accepted(now: datetime) -> Standing:
     """Where a session stands that has just been accepted."""
@@ -105,6 +113,7 @@ def _preparing(
         return Decision(standing, Intent.PREPARE)
     if seen.phase not in (JobPhase.QUEUED, JobPhase.STARTING, JobPhase.READY):
         return _launched(standing, schedule, seen, now)
+    standing = _as_seen(standing, seen)
     if now >= schedule.end_at:
         values = {"end": format_instant(schedule.end_at)}
         note = Note(Component.EXECUTABLE, reasons.PREPARATION_TOO_LATE, values)
@@ -156,11 +165,28 @@ def _stopping(standing: Standing, seen: Observation, now: datetime, limits: Limi
 def _releasing(standing: Standing, seen: Observation, now: datetime, limits: Limits) -> Decision:
     release_by = standing.intent_at + limits.release
     if seen.phase is JobPhase.GONE:
-        return Decision(_done(standing, now))
+        return _released(standing, seen, now)
     if now >= release_by:
         return given_up(standing, EndReason.TIMEOUT, "it took too long", now)
     action = None if seen.phase is JobPhase.STOPPING else Intent.RELEASE
     return Decision(standing, action, wake=_earlier(release_by, seen.look_again))
+
+
+def _released(standing: Standing, seen: Observation, now: datetime) -> Decision:
+    """Everything is removed; what came out may have been lost on the way."""
+    if seen.reason is not EndReason.RESULTS:
+        return Decision(_done(standing, now))
+    part, reason = _FAILURES[EndReason.RESULTS]
+    note = Note(part, reason, {"reason": seen.reason.value, "detail": seen.text})
+    failed = standing.aimed(SessionPhase.FAILED).with_components(ComponentPhase.FAILED, part)
+    return Decision(_done(failed, now), notes=(note,))
+
+
+def _as_seen(standing: Standing, seen: Observation) -> Standing:
+    """With the components that stand elsewhere than the job as a whole."""
+    for part, phase in seen.components.items():
+        standing = standing.with_components(phase, part)
+    return standing
 
 
 def _ended(standing: Standing, seen: Observation, now: datetime) -> Decision:
@@ -172,9 +198,11 @@ def _ended(standing: Standing, seen: Observation, now: datetime) -> Decision:
     if seen.reason is EndReason.OK:
         note = Note(Component.COMPUTE, reasons.EXECUTION_ENDED, values)
         return Decision(_let_go(standing, now), Intent.RELEASE, notes=(note,))
-    part = Component.EXECUTABLE if seen.reason is EndReason.IMAGE else Component.COMPUTE
-    note = Note(part, reasons.EXECUTION_FAILED, {**values, "detail": seen.text})
-    return _fail(standing, part, note, now)
+    part, reason = _FAILURES.get(
+        seen.reason or EndReason.LOST, (Component.COMPUTE, reasons.EXECUTION_FAILED)
+    )
+    note = Note(part, reason, {**values, "detail": seen.text})
+    return _fail(_as_seen(standing, seen), part, note, now)
 
 
 def _lost(standing: Standing, seen: Observation, now: datetime) -> Decision:

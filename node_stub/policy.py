@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.wire.documents import Document
+from node_stub.appraisal import Appraisal
 from node_stub.checks.compute import check_compute
 from node_stub.checks.constraints import check_constraints
 from node_stub.checks.data import check_data
@@ -49,9 +50,26 @@ class Verdict:
         return self.plan.stages
 
 
-def check(
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request as far as the site's own rules can judge it, before the platform is asked.
+
+    ``document`` is the completed request: incomplete where it is refused already.
+    """
+
+    request: Document
+    document: Document
+    findings: Findings
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is impossible here whatever the platform says."""
+        return self.findings.is_refused()
+
+
+def examine(
     document: Document, *, site: SiteRules, now: datetime, mint: Callable[[], UUID]
-) -> Verdict:
+) -> Draft:
     """Check a request that its schema let through; nothing in it is changed.
 
     ``now`` has a time zone. ``mint`` gives a fresh UUID at each call.
@@ -71,12 +89,24 @@ def check(
     completed = {"executable": executable, "compute": compute, "storage": storage, "data": data}
     if description := text(block(document, "meta"), "description"):
         completed["meta"] = {"description": description}
+    return Draft(document, completed, findings)
+
+
+def conclude(draft: Draft, appraisal: Appraisal, *, site: SiteRules) -> Verdict:
+    """The verdict, with what the platform says to the draft; of a refused one it need say nothing.
+
+    Called once for each draft.
+    """
+    findings = draft.findings
+    for remark in appraisal.remarks:
+        findings.add(remark.reason, remark.path, **remark.values)
     # Parts that were refused are incomplete: there is nothing to estimate.
-    plan = ComponentPlan() if findings.is_refused() else plan_components(completed, site.estimate)
-    wish = check_schedule(findings, site, document, plan.stages.prepare_s)
+    is_sound = not findings.is_refused()
+    plan = plan_components(draft.document, appraisal.estimate) if is_sound else ComponentPlan()
+    wish = check_schedule(findings, site, draft.request, plan.stages.prepare_s)
     if findings.is_refused():
         return Verdict(messages=findings.messages(), is_possible=False)
-    return _possible(findings, site, completed, plan, wish)
+    return _possible(findings, site, draft.document, plan, wish)
 
 
 def _possible(

@@ -119,7 +119,10 @@ VOLUME_AMBIGUOUS: Final = Reason(
     "Volume target must be EITHER data resource OR storage resource, not both [${volume}][${ref}]",
 )
 VOLUME_MODE: Final = Reason("urn:invalid-value", "Volume mode not supported [${value}]")
-VOLUME_PATH: Final = Reason("urn:invalid-value", "Volume path must be absolute [${value}]")
+VOLUME_PATH: Final = Reason(
+    "urn:invalid-value",
+    "Volume path must name a directory, absolute or below the session's home [${value}]",
+)
 VOLUME_PATH_TWICE: Final = Reason(
     "urn:invalid-value", "Volume path is used by another volume [${value}][${other}]"
 )
@@ -172,10 +175,10 @@ ENTRYPOINT_DENIED: Final = Reason(
     "urn:bad-value", "DockerContainer - entrypoint is excluded [${value}]"
 )
 ENVIRONMENT_NAME_DENIED: Final = Reason(
-    "urn:bad-value", "DockerContainer - environment variable name is excluded [${value}]"
+    "urn:bad-value", "Environment variable name is excluded [${value}]"
 )
 ENVIRONMENT_VALUE_DENIED: Final = Reason(
-    "urn:bad-value", "DockerContainer - environment variable value is excluded [${name}][${value}]"
+    "urn:bad-value", "Environment variable value is excluded [${name}][${value}]"
 )
 LOCATION_REQUIRED: Final = Reason(
     "urn:missing-required-value", "${component} - location is required"
@@ -240,6 +243,10 @@ NO_CAPACITY: Final = Reason(
     "Everything is booked at the requested times; the next free start is [${next}]",
 )
 
+PLATFORM_DOWN: Final = Reason(
+    "urn:platform-unavailable", "The platform cannot run anything now [${detail}]"
+)
+
 # Updates. Their paths point into the update.
 UPDATE_KIND: Final = Reason(
     "urn:update-refused", "Only updates of kind [${kind}] are supported [${given}]"
@@ -268,6 +275,15 @@ EXECUTION_ENDED: Final = Reason(
 )
 EXECUTION_FAILED: Final = Reason(
     "urn:execution-failed", "The execution failed [${reason}][${exit_code}][${detail}]"
+)
+DATA_FAILED: Final = Reason(
+    "urn:data-failed", "The data could not be made ready [${reason}][${detail}]"
+)
+STORAGE_EXCEEDED: Final = Reason(
+    "urn:storage-exceeded", "More was written than the storage asked for [${reason}][${detail}]"
+)
+RESULTS_FAILED: Final = Reason(
+    "urn:results-failed", "What came out could not be kept or sent [${reason}][${detail}]"
 )
 EXECUTION_LOST: Final = Reason(
     "urn:execution-lost", "The platform no longer knows the execution [${phase}]"

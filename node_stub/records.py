@@ -14,6 +14,8 @@ from node_stub.clock import whole_second
 from node_stub.documents import OfferResult, reschedule
 from node_stub.ledger import Booking, Span
 from node_stub.lifecycle import accepted
+from node_stub.observed import with_observed
+from node_stub.platforms.base import Observation
 from node_stub.slots import Slot, run_booking
 from node_stub.standing import Component, Decision, Intent, Schedule, Standing
 
@@ -110,15 +112,23 @@ class SessionRecord:
             modified=now,
         )
 
-    def decided(self, decision: Decision, now: datetime) -> "SessionRecord":
-        """Where the decision leaves it, with what is to be told to the client."""
-        if decision.standing == self.standing and not decision.notes:
+    def decided(
+        self, decision: Decision, seen: Observation | None, now: datetime
+    ) -> "SessionRecord":
+        """Where the decision leaves it, with what was seen and what is to be told to the client."""
+        document = with_observed(self.document, seen)
+        is_same = decision.standing == self.standing and document is self.document
+        if is_same and not decision.notes:
             return self
         said = dict(self.messages)
         for note in decision.notes:
-            part = SESSION_PART if note.component is None else note.component.value
+            # A session without data can still fail for want of it: its notebook, its home.
+            has_part = note.component is not None and document.get(note.component)
+            part = note.component.value if note.component and has_part else SESSION_PART
             said[part] = (*said.get(part, ()), note.reason.message(now, **note.values))
-        return replace(self, standing=decision.standing, modified=now, messages=said)
+        return replace(
+            self, standing=decision.standing, document=document, modified=now, messages=said
+        )
 
 
 @dataclass(frozen=True, slots=True)

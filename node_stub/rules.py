@@ -1,7 +1,6 @@
 """What one site allows, refuses and declares: the facts that requests are checked against."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.wire import kinds
@@ -76,7 +75,7 @@ class SiteRules:
 
     ``limits`` are those of one request. ``window_s`` is how long after now a start is looked for
     where the client does not say when. ``kinds`` are the component kinds that the site's platform
-    can run. ``estimates`` are by kind; a kind that is missing takes no time.
+    can run.
     """
 
     limits: Amounts
@@ -88,8 +87,3 @@ class SiteRules:
     kinds: frozenset[str] = EVERY_KIND
     deny: DenyList = DenyList()
     profile: Profile = Profile()
-    estimates: Mapping[str, Estimate] = field(default_factory=dict)
-
-    def estimate(self, kind: str) -> Estimate:
-        """How long a component of this kind takes here."""
-        return self.estimates.get(kind) or Estimate()

@@ -4,6 +4,7 @@ Whoever holds the store's transaction is alone with the ledger too: it is change
 transaction has been committed, so nothing is ever promised twice, and a failed write holds nothing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from gateway.wire.documents import Document
 from gateway.wire.phases import SessionPhase
 from gateway.wire.times import format_instant
 from node_stub import reasons
+from node_stub.appraisal import Appraisal, Remark
 from node_stub.clock import Clock, whole_second
 from node_stub.config import OfferSettings
 from node_stub.documents import (
@@ -29,7 +31,8 @@ from node_stub.errors import BudgetSpentError, KeyReusedError
 from node_stub.fitting import Fitting, FittingRequest, NoFit, fit
 from node_stub.ledger import Booking, Ledger
 from node_stub.metrics import NodeMetrics
-from node_stub.policy import Verdict, check
+from node_stub.platforms.base import Platform, PlatformError
+from node_stub.policy import Verdict, conclude, examine
 from node_stub.records import IdempotencyRecord, OfferSetRecord, SessionRecord
 from node_stub.rules import SiteRules
 from node_stub.slots import Slot, hold_of
@@ -80,6 +83,8 @@ class Scheduler:
 
     Parameters
     ----------
+    platform
+        Says what it can run, before anything is offered.
     ledger
         Holds of all that is booked in the store, and nothing else.
     expire
@@ -91,6 +96,7 @@ class Scheduler:
     def __init__(
         self,
         store: Store,
+        platform: Platform,
         ledger: Ledger,
         rules: SiteRules,
         settings: OfferSettings,
@@ -101,6 +107,7 @@ class Scheduler:
         awake: Callable[[UUID | None], None],
     ) -> None:
         self._store = store
+        self._platform = platform
         self._ledger = ledger
         self._rules = rules
         self._settings = settings
@@ -122,13 +129,14 @@ class Scheduler:
         """
         came_at = self._clock.now()
         await self._expire()
+        verdict = await self._judge(order.document, came_at)
         async with self._store.transaction() as transaction:
             earlier = await self._answered(transaction, order, came_at)
             if earlier is not None:
                 return earlier
             now = self._clock.now()
             count = min(order.limit or self._settings.count, self._settings.count)
-            plan = self._plan(order.document, now, count)
+            plan = self._plan(verdict, now, count)
             offerset = await self._add_offerset(transaction, order, plan, now)
             records = [self._offered(offerset, plan, i, now) for i in range(len(plan.slots))]
             await self._add_sessions(transaction, records)
@@ -146,12 +154,13 @@ class Scheduler:
         """
         came_at = self._clock.now()
         await self._expire()
+        verdict = await self._judge(order.document, came_at)
         async with self._store.transaction() as transaction:
             earlier = await self._answered(transaction, order, came_at)
             if earlier is not None:
                 return earlier
             now = self._clock.now()
-            plan = self._plan(order.document, now, 1)
+            plan = self._plan(verdict, now, 1)
             offerset = await self._add_offerset(transaction, order, plan, now)
             if plan.slots:
                 record = self._offered(offerset, plan, 0, now).accepted(now)
@@ -188,8 +197,25 @@ class Scheduler:
             )
             await transaction.add_answer(record, now)
 
-    def _plan(self, document: Document, now: datetime, count: int) -> _Plan:
-        verdict = check(document, site=self._rules, now=now, mint=self._mint)
+    async def _judge(self, document: Document, now: datetime) -> Verdict:
+        """What the site and its platform say; before anybody waits for the database."""
+        draft = examine(document, site=self._rules, now=now, mint=self._mint)
+        appraisal = Appraisal() if draft.is_refused else await self._appraise(draft.document)
+        return conclude(draft, appraisal, site=self._rules)
+
+    async def _appraise(self, document: Document) -> Appraisal:
+        try:
+            async with asyncio.timeout(self._settings.estimate_timeout_s):
+                health = await self._platform.probe()
+                if health.is_up:
+                    return await self._platform.estimate(document)
+            detail = health.detail
+        except (PlatformError, TimeoutError) as error:
+            detail = str(error) or type(error).__name__
+        _log.warning("platform_unavailable", platform=self._platform.name, reason=detail)
+        return Appraisal(remarks=(Remark(reasons.PLATFORM_DOWN, "", {"detail": detail}),))
+
+    def _plan(self, verdict: Verdict, now: datetime, count: int) -> _Plan:
         if not verdict.is_possible:
             return _Plan(verdict, (), verdict.messages)
         found = fit(self._fitting_request(verdict, now, count), self._ledger)

@@ -105,6 +105,11 @@ def _check_arguments(findings: Findings, rules: SiteRules, executable: Document)
     entrypoint = text(executable, "entrypoint")
     if entrypoint in denied:
         findings.add(reasons.ENTRYPOINT_DENIED, pointer(PATH, "entrypoint"), value=entrypoint)
+    _check_environment(findings, rules, executable)
+
+
+def _check_environment(findings: Findings, rules: SiteRules, executable: Document) -> None:
+    denied = rules.deny.arguments
     for name, value in block(executable, "environment").items():
         place = pointer(PATH, "environment", name)
         if name in denied:
@@ -150,6 +155,7 @@ def _check_jupyter(findings: Findings, rules: SiteRules, executable: Document) -
         findings.add(reasons.LOCATION_REQUIRED, place, component="JupyterNotebook")
     elif location in rules.deny.notebooks:
         findings.add(reasons.NOTEBOOK_DENIED, place, value=location)
+    _check_environment(findings, rules, executable)
 
 
 _CHECKS: Final[Mapping[str, Callable[[Findings, SiteRules, Document], None]]] = {

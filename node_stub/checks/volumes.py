@@ -1,6 +1,7 @@
 """Checks of the volume mounts of the compute resource."""
 
 import re
+from posixpath import normpath
 from typing import Final
 
 from gateway.wire import kinds
@@ -48,7 +49,7 @@ def _check_volume(findings: Findings, volume: Document, place: str, references: 
     if mode not in MODES:
         findings.add(reasons.VOLUME_MODE, pointer(place, "mode"), value=mode)
     path = text(volume, "path")
-    if path is not None and (not path.startswith("/") or "\0" in path):
+    if path is not None and not _is_place(path):
         findings.add(reasons.VOLUME_PATH, pointer(place, "path"), value=path)
     target = _target(findings, volume, place, references)
     volume["mode"] = mode
@@ -76,6 +77,12 @@ def _target(
     return None
 
 
+def _is_place(path: str) -> bool:
+    """Whether it names a directory below the root, or below the session's home if relative."""
+    steps = [step for step in path.split("/") if step not in ("", ".")]
+    return bool(steps) and ".." not in steps and "\0" not in path
+
+
 def _segment(target: Target, reference: str) -> str:
     """One path segment out of the client's name for the target, or of its reference."""
     segment = _UNSAFE.sub("_", target.name or reference)
@@ -90,7 +97,7 @@ def _check_paths(findings: Findings, volumes: list[Document]) -> None:
         path = text(volume, "path")
         if path is None:
             continue
-        first = taken.setdefault(path, i)
+        first = taken.setdefault(normpath(path), i)
         if first != i:
             findings.add(
                 reasons.VOLUME_PATH_TWICE,

@@ -4,7 +4,7 @@ A job is what a platform makes of one session. Its name or label carries the ses
 it is found again when nothing was noted down of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from gateway.wire.documents import Document
-from node_stub.rules import Estimate
+from gateway.wire.phases import ComponentPhase
+from node_stub.appraisal import Appraisal
+from node_stub.standing import Component
 
 
 class JobPhase(StrEnum):
@@ -41,6 +43,19 @@ class EndReason(StrEnum):
     LAUNCH = "LAUNCH"
     NODE = "NODE"
     LOST = "LOST"
+    DATA = "DATA"
+    """Data could not be had, or is not what it should be."""
+    STORAGE = "STORAGE"
+    """More was written than the storage asked for."""
+    RESULTS = "RESULTS"
+    """What came out could not be kept, or not be sent where it should go."""
+
+
+class Stream(StrEnum):
+    """What a job writes as it runs."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
 
 
 class PlatformError(Exception):
@@ -99,10 +114,34 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a job took; None is not measured.
+
+    ``cpu_s`` is user and system time of all its processes, ``peak_memory_bytes`` the most that they
+    held at once. ``bytes_staged`` were fetched for it, in ``staging_s`` seconds.
+    """
+
+    cpu_s: float | None = None
+    peak_memory_bytes: int | None = None
+    bytes_staged: int | None = None
+    staging_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """A port of a job that answers: which one (its place among the executable's), and where."""
+
+    port: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One look at a job.
 
     ``look_again`` is when the platform expects the next change; None if it cannot tell.
+    ``components`` are parts that stand elsewhere than the job as a whole: what is ready already
+    while the rest is still STARTING. ``reachable`` are the ports that can be reached now.
     """
 
     phase: JobPhase
@@ -113,6 +152,29 @@ class Observation:
     started: datetime | None = None
     ended: datetime | None = None
     look_again: datetime | None = None
+    usage: Usage | None = None
+    components: Mapping[Component, ComponentPhase] = field(default_factory=dict)
+    reachable: tuple[Reachable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a platform can run anything now; ``detail`` says what it is, or why not."""
+
+    is_up: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Bytes of a log from an offset on; the next begin at ``next``.
+
+    ``is_complete``: nothing will come after ``next``.
+    """
+
+    data: bytes
+    next: int
+    is_complete: bool
 
 
 class Platform(Protocol):
@@ -133,11 +195,6 @@ class Platform(Protocol):
         ...
 
     @property
-    def estimates(self) -> Mapping[str, Estimate]:
-        """How long components take to get ready and to clear away, by kind."""
-        ...
-
-    @property
     def poll_s(self) -> float:
         """Seconds between two looks at a job when no observation says when to look again."""
         ...
@@ -148,6 +205,36 @@ class Platform(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; jobs go on."""
+        ...
+
+    async def probe(self) -> Health:
+        """Whether anything can be run now: cheap, asked before each offer and by the health page.
+
+        Never raises for trouble of the platform.
+        """
+        ...
+
+    async def estimate(self, document: Document) -> Appraisal:
+        """Whether a request can be run here, and how long it takes to get ready; nothing is begun.
+
+        Whatever is asked for that the platform cannot do or cannot enforce is refused: nothing is
+        silently left out.
+
+        Parameters
+        ----------
+        document
+            The completed request: executable, compute, storage and data with defaults, our UUIDs
+            and resolved references.
+
+        Raises
+        ------
+        PlatformError
+            The platform cannot say now.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[UUID]:
+        """Sessions that are worth a look now. Hints only: some are missed, others are mistaken."""
         ...
 
     async def prepare(self, spec: JobSpec) -> Checkpoint:
@@ -187,7 +274,16 @@ class Platform(Protocol):
     async def release(self, checkpoint: Checkpoint) -> None:
         """Ask for the removal of all that was made; it is done when `observe` says GONE.
 
-        A job that does not exist is removed already.
+        What came out is kept in the archive first. A job that does not exist is removed already.
+        """
+        ...
+
+    async def read_log(
+        self, session: UUID, stream: Stream, offset: int, limit: int
+    ) -> LogChunk | None:
+        """At most ``limit`` bytes of what a job has written so far; None if there is no job.
+
+        What is in the archive is read from there.
         """
         ...
 

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from gateway.wire import kinds
 from gateway.wire.documents import Document
+from node_stub.appraisal import Appraisal
 from node_stub.ledger import Amounts
-from node_stub.policy import Verdict, check
+from node_stub.policy import Verdict, conclude, examine
 from node_stub.rules import DenyList, Estimate, Figure, Profile, SiteRules
 
 NOW: Final = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
@@ -48,7 +49,6 @@ SITE: Final = SiteRules(
         arguments=frozenset({"--bad"}),
     ),
     profile=PROFILE,
-    estimates=ESTIMATES,
 )
 
 FULL: Final[Document] = {
@@ -165,9 +165,15 @@ def changed(document: Document, **at: Any) -> Document:
     return result
 
 
-def verdict_on(document: Document, site: SiteRules = SITE, now: datetime = NOW) -> Verdict:
-    """What the site says to the request."""
-    return check(document, site=site, now=now, mint=minting())
+def verdict_on(
+    document: Document,
+    site: SiteRules = SITE,
+    now: datetime = NOW,
+    appraisal: Appraisal | None = None,
+) -> Verdict:
+    """What the site says to the request, and its platform, by default without objections."""
+    draft = examine(document, site=site, now=now, mint=minting())
+    return conclude(draft, appraisal or Appraisal(ESTIMATES), site=site)
 
 
 JUPYTER: Final[Document] = {

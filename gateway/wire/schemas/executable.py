@@ -72,10 +72,11 @@ class SingularityContainerSchema(LifecycleSchema):
 
 
 class JupyterNotebookSchema(LifecycleSchema):
-    """A notebook."""
+    """A notebook. ``environment`` is an extension: the parameters that it is run with."""
 
     kind = kind(kinds.JUPYTER_NOTEBOOK)
     location = text()
+    environment = StringMap(allow_none=True)
 
 
 class ExecutableSchema(OneOfKinds):

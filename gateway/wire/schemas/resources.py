@@ -76,10 +76,14 @@ class RequestedComputeSchema(OneOfKinds):
 
 
 class SimpleStorageSchema(LifecycleSchema):
-    """Storage of a size in GiB; ``data`` are UUIDs of the resources stored there."""
+    """Storage of a size in GiB; ``data`` are UUIDs of the resources stored there.
+
+    ``location`` is ours: where the files on it are sent when the execution has ended.
+    """
 
     kind = kind(kinds.SIMPLE_STORAGE)
     size = nested(MinMaxSchema())
+    location = text()
     data = listed(fields.String())
 
 

@@ -17,6 +17,7 @@ from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
 from gateway.wire.times import Interval, format_instant, parse_duration, parse_interval
 from gateway.wire.views import Bounds, Quote
+from node_stub.appraisal import Appraisal
 from node_stub.component_plan import plan_components
 from node_stub.documents import (
     Collection,
@@ -269,7 +270,7 @@ def test_whatever_takes_how_long_no_component_leaves_the_stages_of_the_session(
     estimates: dict[str, Estimate],
 ) -> None:
     document = verdict_on(FULL).document
-    plan = plan_components(document, lambda kind: estimates.get(kind, Estimate()))
+    plan = plan_components(document, Appraisal(estimates).estimate)
     stages, shares = plan.stages, plan.shares
     for share in shares.values():
         assert 0 <= share.prepare_from_s <= share.prepare_to_s <= stages.prepare_s

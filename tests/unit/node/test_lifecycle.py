@@ -1,6 +1,7 @@
 """How a session moves: by time, by what is seen, by what its owner asks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,7 +20,15 @@ from gateway.wire.phases import (
 )
 from node_stub.lifecycle import accepted, cancelled, decide, given_up, resumed
 from node_stub.platforms.base import EndReason, JobPhase, Observation
-from node_stub.standing import Component, Decision, Intent, Limits, Schedule, Standing
+from node_stub.standing import (
+    Component,
+    ComponentPhases,
+    Decision,
+    Intent,
+    Limits,
+    Schedule,
+    Standing,
+)
 
 NOW: Final = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 SCHEDULE: Final = Schedule(
@@ -148,6 +157,47 @@ def test_an_image_that_cannot_be_had_fails_the_executable() -> None:
 
     assert decision.standing.components[Component.EXECUTABLE] is ComponentPhase.FAILED
     assert decision.standing.target is SessionPhase.FAILED
+
+
+@pytest.mark.parametrize(
+    ("reason", "part", "kind"),
+    [
+        (EndReason.DATA, Component.DATA, "urn:data-failed"),
+        (EndReason.STORAGE, Component.STORAGE, "urn:storage-exceeded"),
+    ],
+)
+def test_what_could_not_be_staged_fails_its_own_component(
+    reason: EndReason, part: Component, kind: str
+) -> None:
+    decision = run_until((10, None), (12, seen(JobPhase.ENDED, 12, reason)))
+
+    assert [note.reason.kind for note in decision.notes] == [kind]
+    assert decision.notes[0].component is part
+    assert decision.standing.components[part] is ComponentPhase.FAILED
+    assert decision.standing.target is SessionPhase.FAILED
+    assert decision.action is Intent.RELEASE
+
+
+def test_components_stand_where_they_are_seen_while_the_rest_gets_ready() -> None:
+    half = replace(
+        seen(JobPhase.STARTING, 12), components={Component.DATA: ComponentPhase.AVAILABLE}
+    )
+    components = run_until((10, None), (12, half)).standing.components
+
+    assert components[Component.DATA] is ComponentPhase.AVAILABLE
+    assert components[Component.EXECUTABLE] is ComponentPhase.PREPARING
+    assert components[Component.COMPUTE] is ComponentPhase.PREPARING
+
+
+def test_results_that_could_not_be_sent_fail_a_session_that_ran_well() -> None:
+    ended = seen(JobPhase.ENDED, 40, EndReason.OK, 0)
+    unsent = replace(seen(JobPhase.GONE, 41, EndReason.RESULTS), text="no space there")
+    *_, done = after(accepted(NOW), *RUNNING, (40, ended), (41, unsent))
+
+    assert done.standing.phase is SessionPhase.FAILED
+    assert done.standing.intent is Intent.DONE
+    assert [note.reason.kind for note in done.notes] == ["urn:results-failed"]
+    assert done.notes[0].values["detail"] == "no space there"
 
 
 @pytest.mark.parametrize("phase", [JobPhase.LOST, JobPhase.GONE])
@@ -293,6 +343,7 @@ looks = st.lists(
         st.floats(0, 100),
         st.none() | st.sampled_from(JobPhase),
         st.none() | st.sampled_from(EndReason),
+        st.dictionaries(st.sampled_from(Component), st.sampled_from(ComponentPhase)),
         st.sampled_from(["look", "cancel", "give up", "resume"]),
     ),
     max_size=15,
@@ -304,6 +355,7 @@ def _step(
     now: datetime,
     phase: JobPhase | None,
     reason: EndReason | None,
+    components: ComponentPhases,
     event: str,
 ) -> Standing:
     if event == "cancel" and not is_terminal(standing.phase):
@@ -312,18 +364,20 @@ def _step(
         return resumed(standing, now)
     if event == "give up" and standing.intent not in (Intent.NOTHING, Intent.DONE):
         return given_up(standing, reason or EndReason.NODE, "x", now).standing
-    observation = None if phase is None else Observation(phase, now, reason)
+    observation = None
+    if phase is not None:
+        observation = Observation(phase, now, reason, components=components)
     return decide(standing, SCHEDULE, observation, now, LIMITS).standing
 
 
 @given(looks)
 def test_whatever_is_seen_every_move_is_legal(
-    given_looks: list[tuple[float, JobPhase | None, EndReason | None, str]],
+    given_looks: list[tuple[float, JobPhase | None, EndReason | None, ComponentPhases, str]],
 ) -> None:
     standing, now = accepted(NOW), NOW
-    for wait, phase, reason, event in given_looks:
+    for wait, phase, reason, components, event in given_looks:
         now += timedelta(seconds=wait)
-        then = _step(standing, now, phase, reason, event)
+        then = _step(standing, now, phase, reason, components, event)
         assert then.phase is standing.phase or then.phase in SESSION_MOVES[standing.phase]
         for part, before in standing.components.items():
             moved = then.components[part]
@@ -333,16 +387,16 @@ def test_whatever_is_seen_every_move_is_legal(
 
 @given(looks)
 def test_whatever_was_seen_a_platform_that_works_again_brings_every_session_to_its_end(
-    given_looks: list[tuple[float, JobPhase | None, EndReason | None, str]],
+    given_looks: list[tuple[float, JobPhase | None, EndReason | None, ComponentPhases, str]],
 ) -> None:
     standing, now = accepted(NOW), NOW
-    for wait, phase, reason, event in given_looks:
+    for wait, phase, reason, components, event in given_looks:
         now += timedelta(seconds=wait)
-        standing = _step(standing, now, phase, reason, event)
+        standing = _step(standing, now, phase, reason, components, event)
     now = max(now, SCHEDULE.end_at)
     for _ in range(4):
-        standing = _step(standing, now, JobPhase.ENDED, EndReason.OK, "look")
-        standing = _step(standing, now, JobPhase.GONE, None, "look")
+        standing = _step(standing, now, JobPhase.ENDED, EndReason.OK, {}, "look")
+        standing = _step(standing, now, JobPhase.GONE, None, {}, "look")
 
     assert standing.intent is Intent.DONE
     assert is_terminal(standing.phase)

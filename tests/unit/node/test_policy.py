@@ -16,6 +16,7 @@ from gateway.wire.faults import validate
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.times import parse_instant
 from node_stub import reasons
+from node_stub.appraisal import Appraisal, Remark
 from node_stub.checks.findings import MAX_MESSAGES
 from node_stub.fitting import Maximum
 from node_stub.ledger import Amounts
@@ -26,6 +27,7 @@ from tests.support.mutations import PIECES, mutated_requests
 from tests.support.node_requests import (
     BOTH,
     COST,
+    ESTIMATES,
     FULL,
     IVOA,
     JUPYTER,
@@ -312,8 +314,28 @@ def test_estimates_follow_the_order_of_the_components() -> None:
     # Storage 1 s, data 30 s, compute 1 s; compute 10 s, data 10 s, storage 1 s.
     assert (verdict.stages.prepare_s, verdict.stages.release_s) == (32, 21)
     assert verdict.stages.compute_prepare_s == 1
-    slow = {**SITE.estimates, kinds.DOCKER_CONTAINER: Estimate(60, 0)}
-    assert possible(FULL, site=replace(SITE, estimates=slow)).stages.prepare_s == 61
+    slow = Appraisal({**ESTIMATES, kinds.DOCKER_CONTAINER: Estimate(60, 0)})
+    assert verdict_on(FULL, appraisal=slow).stages.prepare_s == 61
+
+
+def test_what_the_platform_refuses_is_refused_with_its_reason() -> None:
+    remark = Remark(reasons.PLATFORM_DOWN, "/executable/image", {"detail": "no such image"})
+    verdict = verdict_on(FULL, appraisal=Appraisal(remarks=(remark,)))
+    assert not verdict.is_possible
+    assert [said["kind"] for said in verdict.messages] == ["urn:platform-unavailable"]
+    assert verdict.messages[0]["values"] == {"path": "/executable/image", "detail": "no such image"}
+
+
+def test_what_the_platform_remarks_goes_with_the_offers() -> None:
+    remark = Remark(reasons.MORE_MESSAGES, "", {"count": "0"})
+    verdict = verdict_on(FULL, appraisal=Appraisal(remarks=(remark,)))
+    assert verdict.is_possible
+    assert [said["level"] for said in verdict.messages] == ["INFO"]
+
+
+def test_a_volume_may_be_mounted_below_the_home() -> None:
+    document = possible(changed(FULL, compute__volumes__0__path="data/in")).document
+    assert document["compute"]["volumes"][0]["path"] == "data/in"
 
 
 def test_the_request_itself_is_not_changed() -> None:

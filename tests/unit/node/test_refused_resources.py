@@ -234,11 +234,25 @@ REFUSALS: list[Row] = [
         "obs",
     ),
     row(
-        "volume at a relative path",
-        changed(FULL, compute__volumes__0__path="input"),
+        "volume outside the home",
+        changed(FULL, compute__volumes__0__path="in/../../input"),
         "urn:invalid-value",
         "/compute/volumes/0/path",
-        "input",
+        "in/../../input",
+    ),
+    row(
+        "volume in place of the root",
+        changed(FULL, compute__volumes__0__path="//."),
+        "urn:invalid-value",
+        "/compute/volumes/0/path",
+        "//.",
+    ),
+    row(
+        "two volumes at one path written differently",
+        changed(FULL, compute__volumes__1__path="/input/./"),
+        "urn:invalid-value",
+        "/compute/volumes/1/path",
+        "/input/./",
     ),
     row(
         "two volumes at one path",

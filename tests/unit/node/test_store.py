@@ -110,7 +110,7 @@ async def test_a_session_that_changed_is_read_back_changed(store: Store) -> None
     after = replace(before, standing=standing, booking=None, start_at=NOW, document={"a": 1})
     for reason in (reasons.OVER_TIME, reasons.EXECUTION_LOST):
         note = Note(Component.COMPUTE, reason, {"end": "now", "phase": "LOST"})
-        after = after.decided(Decision(standing, notes=(note,)), NOW)
+        after = after.decided(Decision(standing, notes=(note,)), None, NOW)
     assert [said["kind"] for said in after.messages["compute"]] == [
         "urn:over-time",
         "urn:execution-lost",
