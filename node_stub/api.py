@@ -43,6 +43,7 @@ from node_stub.errors import (
     UnknownDocumentError,
     UpdateRefusedError,
 )
+from node_stub.outputs import Outputs
 from node_stub.presenting import present_component, present_offerset, present_session
 from node_stub.scheduler import Order, Scheduler
 from node_stub.sessions import Caller, Sessions
@@ -68,6 +69,7 @@ class NodeServices:
 
     scheduler: Scheduler
     sessions: Sessions
+    outputs: Outputs
     public_url: str | None
 
 
@@ -117,7 +119,7 @@ async def post_requests(request: web.Request) -> web.Response:
     uuid = await services.scheduler.offer(order)
     caller = _caller_of(request)
     record, sessions = await services.sessions.offerset(uuid, caller)
-    document = present_offerset(record, sessions, caller, base)
+    document = present_offerset(record, sessions, caller, base, frozenset())
     location = url_of(base, Collection.OFFERSETS, uuid)
     return created(request, document, root=ROOT_OFFERSET, location=location)
 
@@ -133,7 +135,7 @@ async def post_direct(request: web.Request) -> web.Response:
     uuid = await services.scheduler.direct(order)
     caller = _caller_of(request)
     record = await services.sessions.session(uuid, caller)
-    document = present_session(record, caller, base)
+    document = present_session(record, caller, base, frozenset())
     if record.slot is None:
         return answer(request, document, root=ROOT_SESSION, status=400, headers=echoed_key(request))
     location = url_of(base, Collection.SESSIONS, uuid)
@@ -146,7 +148,8 @@ async def get_offerset(request: web.Request) -> web.Response:
     """Show an offer set, its sessions as they stand now."""
     services, caller, uuid = request.app[SERVICES], _caller_of(request), read_uuid(request)
     record, sessions = await services.sessions.offerset(uuid, caller)
-    document = present_offerset(record, sessions, caller, _base_of(request))
+    kept = await services.outputs.kept(sessions)
+    document = present_offerset(record, sessions, caller, _base_of(request), kept)
     return answer(request, document, root=ROOT_OFFERSET)
 
 
@@ -156,7 +159,9 @@ async def get_session(request: web.Request) -> web.Response:
     """Show a session as it stands now."""
     services, caller, uuid = request.app[SERVICES], _caller_of(request), read_uuid(request)
     record = await services.sessions.session(uuid, caller)
-    return answer(request, present_session(record, caller, _base_of(request)), root=ROOT_SESSION)
+    kept = await services.outputs.kept([record])
+    document = present_session(record, caller, _base_of(request), kept)
+    return answer(request, document, root=ROOT_SESSION)
 
 
 @docs(tags=_API_TAGS, summary="Change a session", responses=problem_responses(403, 404, 409))
@@ -173,7 +178,8 @@ async def post_session(request: web.Request) -> web.Response:
     preferences = preferences_of(request)
     if updated.refusal is not None and preferences.strict:
         raise UpdateRefusedError(updated.refusal["message"])
-    document = present_session(updated.record, caller, base, updated.refusal)
+    kept = await services.outputs.kept([updated.record])
+    document = present_session(updated.record, caller, base, kept, updated.refusal)
     headers = {"Preference-Applied": "handling=strict"} if preferences.strict else None
     return answer(request, document, root=ROOT_SESSION, headers=headers)
 

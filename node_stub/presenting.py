@@ -1,6 +1,6 @@
 """What callers see of what the node remembers."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from uuid import UUID
 
 from gateway.wire.documents import Document
@@ -11,16 +11,26 @@ from node_stub.documents import (
     show,
     url_of,
 )
+from node_stub.output_documents import output_connectors
 from node_stub.records import OfferSetRecord, SessionRecord
 from node_stub.sessions import Caller
 
 
 def present_session(
-    record: SessionRecord, caller: Caller, base_url: str, refusal: Document | None = None
+    record: SessionRecord,
+    caller: Caller,
+    base_url: str,
+    kept: Set[UUID],
+    refusal: Document | None = None,
 ) -> Document:
     """The session as this caller sees it.
 
-    ``refusal`` says why an update was refused: only to the one who asked for it, only once.
+    Parameters
+    ----------
+    kept
+        The sessions of whose outputs something is kept.
+    refusal
+        Why an update was refused: only to the one who asked for it, only once.
     """
     if record.slot is None:
         meta = record.document["meta"]
@@ -36,6 +46,11 @@ def present_session(
             can_update=caller.may_change(record.owner),
             messages=record.messages,
         )
+        outputs = output_connectors(
+            record.uuid, base_url, record.phase, has_outputs=record.uuid in kept
+        )
+        if outputs and record.start_at is not None:
+            document["connectors"] = [*document.get("connectors", ()), *outputs]
     if refusal is not None:
         meta = document["meta"]
         document["meta"] = {**meta, "messages": [*meta.get("messages", ()), refusal]}
@@ -43,7 +58,11 @@ def present_session(
 
 
 def present_offerset(
-    record: OfferSetRecord, sessions: Sequence[SessionRecord], caller: Caller, base_url: str
+    record: OfferSetRecord,
+    sessions: Sequence[SessionRecord],
+    caller: Caller,
+    base_url: str,
+    kept: Set[UUID],
 ) -> Document:
     """The offer set as this caller sees it, its sessions as they stand."""
     return build_offerset(
@@ -52,7 +71,7 @@ def present_offerset(
         base_url=base_url,
         result=record.result,
         offers=[
-            present_session(session, caller, base_url)
+            present_session(session, caller, base_url, kept)
             for session in sessions
             if session.slot is not None
         ],
@@ -64,7 +83,7 @@ def present_component(
     record: SessionRecord, collection: Collection, uuid: UUID, caller: Caller, base_url: str
 ) -> Document | None:
     """One component of the session; None if it is not of this collection."""
-    session = present_session(record, caller, base_url)
+    session = present_session(record, caller, base_url, frozenset())
     for found, component in components_of(session):
         if found is collection and component["meta"]["uuid"] == str(uuid):
             return component

@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from node_stub.archive import Archive
 from node_stub.clock import Clock, whole_second
 from node_stub.config import RetentionSettings
 from node_stub.ledger import Ledger
@@ -27,12 +28,14 @@ class Sweeper:
         sessions: Sessions,
         store: Store,
         ledger: Ledger,
+        archive: Archive,
         settings: RetentionSettings,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
         self._store = store
         self._ledger = ledger
+        self._archive = archive
         self._settings = settings
         self._clock = clock
         self._changed = asyncio.Event()
@@ -66,5 +69,6 @@ class Sweeper:
                 now - timedelta(days=self._settings.offersets_days),
                 now - timedelta(seconds=self._settings.offers_s),
             )
-        if count:
-            _log.info("records_forgotten", count=count)
+        results = await self._archive.forget(now - timedelta(days=self._settings.results_days))
+        if count or results:
+            _log.info("records_forgotten", count=count, results=results)

@@ -66,6 +66,11 @@ class _Surroundings:
 _surroundings: ContextVar[_Surroundings] = ContextVar("settings_surroundings")
 
 
+def settings_folder() -> Path:
+    """The folder of the settings file that is being loaded: other files are relative to it."""
+    return _surroundings.get().folder
+
+
 @dataclass(frozen=True, slots=True)
 class _Refusal:
     """Stands where a secret should be, so that its fault is listed among the others."""
