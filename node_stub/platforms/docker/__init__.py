@@ -1,0 +1,1 @@
+"""Containers, run by Docker Engine or Podman on the node's own machine."""
