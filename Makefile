@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers bench openapi lock clean
+.PHONY: help install demo test check lint types layers bench stress openapi lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -20,8 +20,11 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: install  ## a gateway over three nodes: submit, compare, accept, follow to the end (KEEP=1 leaves it running)
-	@$(BIN)/python -m gateway.cli.demo $(if $(KEEP),--keep)
+demo: install  ## a notebook on real data, over a gateway and three nodes (PLATFORM=docker: in a container; KEEP=1 leaves it running)
+	@$(BIN)/python -m gateway.cli.demo $(if $(KEEP),--keep) --platform $(or $(PLATFORM),local) $(if $(SOCKET),--socket $(SOCKET))
+
+stress: install  ## 100 sessions of 5 s through a gateway to three nodes: none lost, none twice, nothing left
+	$(BIN)/python -m tests.stress.run --sessions 100
 
 test: install  ## every test, with branch coverage
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=85

@@ -13,6 +13,7 @@ from gateway.httpkit.serving import run
 from gateway.httpkit.settings import SettingsError, describe
 from node_stub.app import build_app, describe_api
 from node_stub.config import NodeSettings, load_node_settings
+from node_stub.platform_factory import MissingExtraError
 from node_stub.store import DatabaseInUseError, NewerDatabaseError
 
 EXIT_UNUSABLE = 2
@@ -47,7 +48,7 @@ def _serve(settings: NodeSettings, options: argparse.Namespace) -> int:
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         return run(build_app(settings, options.data_dir), settings.listen, settings.drain_s)
-    except (DatabaseInUseError, NewerDatabaseError) as error:
+    except (DatabaseInUseError, MissingExtraError, NewerDatabaseError) as error:
         print(error, file=sys.stderr)
         return EXIT_UNUSABLE
 

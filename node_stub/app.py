@@ -1,10 +1,10 @@
 """Where a node is put together: the one place that builds its objects."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from random import Random
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -20,17 +20,21 @@ from gateway.httpkit.server_settings import Reads
 from gateway.httpkit.telemetry import HttpMetrics
 from gateway.wire.documents import Document
 from node_stub.api import NodeServices, add_api_routes
+from node_stub.archive import Archive
 from node_stub.background import supervised
 from node_stub.clock import Clock, SystemClock, whole_second
 from node_stub.config import NodeSettings
 from node_stub.ledger import Ledger
 from node_stub.metrics import PREFIX, NodeMetrics
 from node_stub.orphans import Orphans
+from node_stub.outputs import Outputs
+from node_stub.outputs_api import add_output_routes
+from node_stub.platform_factory import build_platform
 from node_stub.platforms.base import Platform
-from node_stub.platforms.simulated import SimulatedPlatform
 from node_stub.reconciler import Reconciler
 from node_stub.scheduler import Scheduler
 from node_stub.sessions import Sessions
+from node_stub.staging.room import BYTES_PER_GIB
 from node_stub.store import Store
 from node_stub.sweeper import Sweeper
 
@@ -40,8 +44,8 @@ DISTRIBUTION: Final = "execbroker-gateway"
 METRICS_PATH: Final = "/metrics"
 """Where the gauges are read."""
 
-SIMULATED_FILE: Final = "simulated.db"
-"""Where the simulated platform keeps its jobs, in the data directory."""
+RESULTS_DIR: Final = "results"
+"""Where what came out of sessions is kept, in the data directory."""
 
 
 def build_app(
@@ -64,10 +68,9 @@ def build_app(
     """
     clock = clock or SystemClock()
     store = Store(data_dir / settings.database_path)
-    rng = Random()  # noqa: S311 - only chooses which simulated jobs fail
-    platform = platform or SimulatedPlatform(
-        settings.platform, data_dir / SIMULATED_FILE, clock, rng
-    )
+    max_bytes = round(settings.retention.results_gib * BYTES_PER_GIB)
+    archive = Archive(data_dir / RESULTS_DIR, max_bytes=max_bytes)
+    platform = platform or build_platform(settings, data_dir, archive, clock)
     authenticator = Authenticator(store, settings.admin, settings.authentication, passwords)
     http_metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
     app = new_app(
@@ -76,7 +79,9 @@ def build_app(
         lifecycle=Lifecycle({"database": store.is_open}),
         max_body_bytes=settings.max_body_bytes,
     )
-    _add_node(app, settings, store, platform, clock, mint, NodeMetrics(http_metrics.registry))
+    _add_node(
+        app, settings, store, platform, archive, clock, mint, NodeMetrics(http_metrics.registry)
+    )
     add_documentation(
         app,
         authenticator=authenticator,
@@ -91,12 +96,13 @@ def _add_node(
     settings: NodeSettings,
     store: Store,
     platform: Platform,
+    archive: Archive,
     clock: Clock,
     mint: Callable[[], UUID],
     metrics: NodeMetrics,
 ) -> None:
     ledger = Ledger(settings.capacity)
-    rules = settings.rules(platform.kinds, platform.estimates)
+    rules = settings.rules(platform.kinds)
     reconciler = Reconciler(store, platform, ledger, settings.reconciler, clock, metrics)
 
     def awake(session: UUID | None) -> None:
@@ -113,9 +119,18 @@ def _add_node(
         has_private_reads=settings.authentication.reads is Reads.OWNER,
     )
     scheduler = Scheduler(
-        store, ledger, rules, settings.offers, clock, mint, metrics, sessions.expire, awake
+        store,
+        platform,
+        ledger,
+        rules,
+        settings.offers,
+        clock,
+        mint,
+        metrics,
+        sessions.expire,
+        awake,
     )
-    sweeper = Sweeper(sessions, store, ledger, settings.retention, clock)
+    sweeper = Sweeper(sessions, store, ledger, archive, settings.retention, clock)
 
     @web.middleware
     async def show_metrics(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -131,10 +146,14 @@ def _add_node(
         _opened(store, platform, partial(_fill_ledger, ledger, sessions, store, clock))
     )
     app.cleanup_ctx.append(supervised("reconciler", reconciler.run))
+    app.cleanup_ctx.append(supervised("platform_events", reconciler.follow_events))
     orphans = Orphans(store, platform, settings.reconciler, metrics)
     app.cleanup_ctx.append(supervised("orphans", orphans.run))
     app.cleanup_ctx.append(supervised("sweeper", sweeper.run))
-    add_api_routes(app, NodeServices(scheduler, sessions, settings.public_url))
+    keep_for = timedelta(days=settings.retention.results_days)
+    outputs = Outputs(sessions, archive, platform, keep_for)
+    add_api_routes(app, NodeServices(scheduler, sessions, outputs, settings.public_url))
+    add_output_routes(app, outputs, settings.public_url)
 
 
 def _opened(

@@ -11,11 +11,18 @@ from gateway.httpkit.server_settings import ListenAddress, ServerSchema, ServerS
 from gateway.httpkit.settings import SettingsSchema, TypedSettingsSchema, load_settings
 from node_stub.fitting import Fit
 from node_stub.ledger import Amounts
+from node_stub.platforms.docker.settings import DockerSchema, DockerSettings
+from node_stub.platforms.local.settings import LocalSchema, LocalSettings
 from node_stub.platforms.simulated import JobStep, SimulatedSettings
-from node_stub.rules import DenyList, Estimate, Figure, Profile, SiteRules
+from node_stub.platforms.workspace_settings import WorkspaceSettings
+from node_stub.rules import DenyList, Figure, Profile, SiteRules
+from node_stub.staging.settings import StagingSchema, StagingSettings
 
 SQLITE_PREFIX: Final = "sqlite:///"
 """What a database setting begins with; a path follows, relative to the data directory."""
+
+PlatformSettings = SimulatedSettings | LocalSettings | DockerSettings
+"""What sessions can run on."""
 
 _POSITIVE = validate.Range(min=1)
 _NOT_NEGATIVE = validate.Range(min=0)
@@ -28,7 +35,8 @@ class OfferSettings:
 
     ``window_s`` is how far ahead a start is looked for when the client does not say when;
     ``step_s`` is the step in which longer runs are tried; ``scale`` is how many times the minimum
-    is offered where it is free and the client gives no maximum.
+    is offered where it is free and the client gives no maximum. ``estimate_timeout_s`` is how long
+    the platform may take to say what it can run.
     """
 
     count: int = 4
@@ -40,6 +48,7 @@ class OfferSettings:
     max_duration_s: int = 43_200
     scale: int = 2
     fit: Fit = Fit.EARLIEST
+    estimate_timeout_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +64,14 @@ class RetentionSettings:
     """How long what has ended can still be read.
 
     ``offers_s`` is for offers that nobody accepted, and for answers of which nothing was accepted:
-    a node in a federation makes a hundred of them for one that runs.
+    a node in a federation makes a hundred of them for one that runs. ``results_days`` is for logs
+    and files that came out, ``results_gib`` the most that is kept of one session.
     """
 
     offersets_days: float = 30.0
     offers_s: float = 3600.0
+    results_days: float = 7.0
+    results_gib: float = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +117,9 @@ class NodeSettings(ServerSettings):
     costs: FigureSettings = field(default_factory=FigureSettings)
     metrics: FigureSettings = field(default_factory=FigureSettings)
     deny: DenyList = field(default_factory=DenyList)
-    platform: SimulatedSettings = field(default_factory=SimulatedSettings)
+    platform: PlatformSettings = field(default_factory=SimulatedSettings)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    staging: StagingSettings = field(default_factory=StagingSettings)
     reconciler: ReconcilerSettings = field(default_factory=ReconcilerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
 
@@ -114,8 +128,8 @@ class NodeSettings(ServerSettings):
         """Where the database is, relative to the data directory."""
         return Path(self.database.removeprefix(SQLITE_PREFIX))
 
-    def rules(self, kinds: frozenset[str], estimates: Mapping[str, Estimate]) -> SiteRules:
-        """What requests are checked against, on a platform with these kinds and times."""
+    def rules(self, kinds: frozenset[str]) -> SiteRules:
+        """What requests are checked against, on a platform with these kinds."""
         return SiteRules(
             limits=(self.limits or self.capacity).capped(self.capacity),
             default_duration_s=self.offers.default_duration_s,
@@ -129,7 +143,6 @@ class NodeSettings(ServerSettings):
                 compute_costs=self.costs.compute,
                 compute_metrics=self.metrics.compute,
             ),
-            estimates=estimates,
         )
 
 
@@ -157,6 +170,7 @@ class OfferSchema(SettingsSchema):
     max_duration_s = fields.Integer(strict=True, validate=_POSITIVE)
     scale = fields.Integer(strict=True, validate=validate.Range(min=1, max=100))
     fit = fields.Enum(Fit, by_value=True)
+    estimate_timeout_s = fields.Float(validate=validate.Range(min=0.1, max=60))
 
 
 class FigureSchema(SettingsSchema):
@@ -219,6 +233,9 @@ class SimulatedSchema(SettingsSchema):
     )
     exit_code = fields.Integer(strict=True, validate=validate.Range(min=1, max=255))
     hang = fields.List(fields.Enum(JobStep, by_value=True))
+    wishes = fields.Boolean()
+    grace_s = fields.Float(validate=_SECONDS)
+    log_bytes = fields.Integer(strict=True, validate=_NOT_NEGATIVE)
 
     @post_load
     def to_settings(self, data: dict[str, Any], **_: Any) -> SimulatedSettings:
@@ -230,7 +247,22 @@ class PlatformSchema(TypedSettingsSchema):
     """Section ``platform``."""
 
     type_field = "type"
-    type_schemas = {"simulated": SimulatedSchema()}  # noqa: RUF012  # declared so by its base
+    type_schemas = {  # noqa: RUF012  # declared so by its base
+        "simulated": SimulatedSchema(),
+        "local": LocalSchema(),
+        "docker": DockerSchema(),
+    }
+
+
+class WorkspaceSchema(SettingsSchema):
+    """Section ``workspace``: of platforms whose jobs run in directories of ours."""
+
+    settings_class: ClassVar[type] = WorkspaceSettings
+
+    log_mib = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    home_gib = fields.Integer(strict=True, validate=_POSITIVE)
+    disk_check_s = fields.Float(validate=validate.Range(min=0.1, max=3600))
+    stop_grace_s = fields.Float(validate=_SECONDS)
 
 
 class ReconcilerSchema(SettingsSchema):
@@ -254,6 +286,8 @@ class RetentionSchema(SettingsSchema):
 
     offersets_days = fields.Float(validate=_NOT_NEGATIVE)
     offers_s = fields.Float(validate=_NOT_NEGATIVE)
+    results_days = fields.Float(validate=_NOT_NEGATIVE)
+    results_gib = fields.Float(validate=_NOT_NEGATIVE)
 
 
 class NodeSchema(ServerSchema):
@@ -279,6 +313,8 @@ class NodeSchema(ServerSchema):
     metrics = fields.Nested(FiguresSchema())
     deny = fields.Nested(DenySchema())
     platform = fields.Nested(PlatformSchema())
+    workspace = fields.Nested(WorkspaceSchema())
+    staging = fields.Nested(StagingSchema())
     reconciler = fields.Nested(ReconcilerSchema())
     retention = fields.Nested(RetentionSchema())
 

@@ -24,13 +24,13 @@ from node_stub.platforms.base import (
     PlatformError,
 )
 from node_stub.platforms.simulated import (
-    Job,
     JobStep,
     SimulatedPlatform,
     SimulatedSettings,
+    course_of,
     estimates_of,
-    observe_job,
 )
+from node_stub.platforms.simulated_jobs import Job, observe_job
 
 NOW: Final = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 SESSION: Final = UUID(int=7)
@@ -265,7 +265,7 @@ async def test_a_launch_can_be_made_to_hang(tmp_path: Path, clock: SetClock) -> 
 def test_a_step_that_hangs_never_ends(step: JobStep, job: Job, phase: JobPhase) -> None:
     settings = replace(SETTINGS, hang=frozenset({step}))
 
-    seen = observe_job(job, settings, NOW + timedelta(days=1000))
+    seen = observe_job(job, course_of(job, settings), NOW + timedelta(days=1000))
 
     assert (seen.phase, seen.look_again) == (phase, None)
 
@@ -274,7 +274,7 @@ def test_a_hanging_run_can_be_stopped() -> None:
     settings = replace(SETTINGS, hang=frozenset({JobStep.RUN}))
     job = Job(NOW, NOW, NOW + timedelta(days=1))
 
-    seen = observe_job(job, settings, NOW + timedelta(days=2))
+    seen = observe_job(job, course_of(job, settings), NOW + timedelta(days=2))
 
     assert seen.reason is EndReason.CANCELLED
 
@@ -311,7 +311,7 @@ def test_a_job_never_goes_back(
     }
     job = Job(NOW, instant(launched_s), instant(stopped_s), instant(released_s))
     ranks = [
-        rank[observe_job(job, SETTINGS, NOW + timedelta(seconds=after_s)).phase]
+        rank[observe_job(job, course_of(job, SETTINGS), NOW + timedelta(seconds=after_s)).phase]
         for after_s in sorted(looks)
     ]
 
