@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.api.callers import PUBLIC_URL, READS
 from gateway.api.nodes import NODES, add_node_routes
+from gateway.api.outputs import OUTPUTS, add_output_routes
 from gateway.api.requests import DIRECT, OFFERS, add_request_routes
 from gateway.api.sessions import ACCEPTANCE, CLOCK, SESSIONS, add_session_routes
 from gateway.clients.broker import BrokerClient
@@ -38,6 +39,7 @@ from gateway.services.node_calls import NodeCalls
 from gateway.services.offer_book import OfferBook
 from gateway.services.offers import OffersService
 from gateway.services.outbox import Outbox
+from gateway.services.outputs import OutputsService
 from gateway.services.registry import NodeRegistry
 from gateway.services.sessions import SessionService
 from gateway.services.transitions import Stores, Transitions
@@ -79,6 +81,7 @@ def build_app(
     _add_services(app, settings, database, clock, metrics)
     add_request_routes(app)
     add_session_routes(app)
+    add_output_routes(app)
     add_node_routes(app)
     add_documentation(
         app,
@@ -160,6 +163,7 @@ def _add_services(
     app[NODES] = registry
     app[SESSIONS] = sessions
     app[ACCEPTANCE] = acceptance
+    app[OUTPUTS] = OutputsService(sessions, node_calls)
     app[OFFERS] = offers
     app[DIRECT] = DirectService(
         offers=offers,

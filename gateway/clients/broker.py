@@ -6,7 +6,8 @@ phase counts.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -22,7 +23,10 @@ from gateway.clients.exchange import (
     NodeTransport,
     Progress,
     Reply,
+    ReplyStream,
+    StreamTimeouts,
     Timeouts,
+    collected,
 )
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason, ReasonCode, reason
@@ -41,6 +45,8 @@ _DECODE_BITE_BYTES: Final = 64 << 10
 
 _MAX_PROBLEM_BYTES: Final = 16 << 10
 """A longer failure body is not kept."""
+
+_OUTPUT_STATUSES: Final = frozenset({200, 206, 304, 416})
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,32 @@ class BrokerClient:
         prefer = "handling=strict" if phase is SessionPhase.ACCEPTED else None
         reply = await self._send("POST", f"/sessions/{uuid}", call, update, deadline, prefer)
         return await self._session(reply, uuid, call, deadline)
+
+    @asynccontextmanager
+    async def open_output(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        call: CallContext,
+        *,
+        timeouts: StreamTimeouts,
+    ) -> AsyncIterator[ReplyStream]:
+        """What came out of a session, as it comes; ``path`` is its URL below that of the node.
+
+        Raises
+        ------
+        NodeError
+            There is no usable answer; a `NodeStatusError` where the node refuses.
+        """
+        sent = {**self._headers(call, has_body=False), **headers}
+        url = self._url + path
+        async with self._transport.open_stream(method, url, sent, timeouts=timeouts) as reply:
+            if reply.status not in _OUTPUT_STATUSES:
+                body = await collected(reply, _MAX_PROBLEM_BYTES)
+                problem = _problem(Reply(reply.status, reply.headers, body))
+                raise NodeStatusError(reply.status, problem)
+            yield reply
 
     async def probe(self, call: CallContext, *, deadline: float) -> Health:
         """Ask whether the node lives: its readiness, or the health page of the upstream services.

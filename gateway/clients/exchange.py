@@ -3,7 +3,8 @@
 Knows no HTTP library. A transport makes exchanges, the broker client gives them a meaning.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -55,12 +56,48 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamTimeouts:
+    """Seconds for a connection, from the call to the head of the answer, and between two pieces.
+
+    The whole may take as long as it likes.
+    """
+
+    connect_s: float
+    first_s: float
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What came back, whole. Names in ``headers`` are found in any case."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class ReplyStream(Protocol):
+    """An answer whose body comes piece by piece, and no faster than it is taken."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; names are found in any case."""
+        ...
+
+    def pieces(self) -> AsyncGenerator[bytes]:
+        """The body, once; each piece is at most some 128 KiB.
+
+        Raises
+        ------
+        NodeTimeoutError, NodeLostError
+            The next piece does not come; the body is not whole.
+        """
+        ...
 
 
 class NodeError(Exception):
@@ -181,3 +218,36 @@ class NodeTransport(Protocol):
         NodeUnreachableError, NodeTimeoutError, NodeLostError, NodeTooLargeError, NodeGarbageError
             There is no whole answer.
         """
+
+    def open_stream(
+        self, method: str, url: str, headers: Mapping[str, str], *, timeouts: StreamTimeouts
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Send one request without a body and give its answer, whatever its status, as it comes.
+
+        Whoever leaves the context before the end of the body closes the connection.
+
+        Raises
+        ------
+        NodeUnreachableError, NodeTimeoutError, NodeLostError, NodeGarbageError
+            There is no answer.
+        """
+        ...
+
+
+async def collected(reply: ReplyStream, limit_bytes: int) -> bytes:
+    """The whole body of an answer.
+
+    Raises
+    ------
+    NodeTooLargeError
+        It has more than ``limit_bytes``.
+    NodeTimeoutError, NodeLostError
+        It does not come.
+    """
+    body = bytearray()
+    async with aclosing(reply.pieces()) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > limit_bytes:
+                raise NodeTooLargeError(limit_bytes)
+    return bytes(body)

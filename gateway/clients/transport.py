@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,7 +20,9 @@ from gateway.clients.exchange import (
     NodeUnreachableError,
     Progress,
     Reply,
+    ReplyStream,
     Stage,
+    StreamTimeouts,
     Timeouts,
 )
 from gateway.domain.reasons import ReasonCode
@@ -163,50 +166,77 @@ class AiohttpTransport:
         timeouts: Timeouts,
         progress: Progress,
     ) -> Reply:
-        if self._session is None:
-            message = "the transport is not open"
-            raise RuntimeError(message)
+        session = self._opened()
         loop = asyncio.get_running_loop()
         progress.stage = Stage.CONNECT
         began = loop.time()
         left_s = timeouts.until - began
         if left_s <= 0:
             raise NodeTimeoutError(Stage.QUEUED)
+        timeout = aiohttp.ClientTimeout(
+            total=left_s,
+            connect=min(timeouts.connect_s, left_s),
+            ceil_threshold=_NO_CEILING,
+        )
         try:
-            async with self._session.request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=left_s,
-                    connect=min(timeouts.connect_s, left_s),
-                    ceil_threshold=_NO_CEILING,
-                ),
-            ) as response:
-                progress.stage = Stage.BODY
-                return Reply(response.status, response.headers, await self._read(response))
-        except TimeoutError as error:
-            raise NodeTimeoutError(progress.stage) from error
-        except aiohttp.ClientConnectorError as error:
-            raise _unreachable(error) from error
-        except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
-            detail = "the answer is not HTTP"
-            raise NodeGarbageError(detail) from error
-        except (aiohttp.ClientError, ConnectionError) as error:
+            with _failures_of(progress):
+                async with session.request(
+                    method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+                ) as response:
+                    progress.stage = Stage.BODY
+                    return Reply(response.status, response.headers, await self._read(response))
+        except NodeLostError as error:
             is_stale = (
-                progress.stage is Stage.HEADERS
+                error.stage is Stage.HEADERS
                 and not progress.is_fresh
                 and loop.time() - began < STALE_WITHIN_S
             )
-            raise NodeLostError(progress.stage, is_stale=is_stale) from error
+            raise NodeLostError(error.stage, is_stale=is_stale) from error.__cause__
+
+    @asynccontextmanager
+    async def open_stream(
+        self, method: str, url: str, headers: Mapping[str, str], *, timeouts: StreamTimeouts
+    ) -> AsyncIterator[ReplyStream]:
+        """Send one request without a body and give its answer, whatever its status, as it comes.
+
+        Whoever leaves the context before the end of the body closes the connection.
+
+        Raises
+        ------
+        NodeUnreachableError, NodeTimeoutError, NodeLostError, NodeGarbageError
+            There is no answer.
+        """
+        progress = Progress()
+        progress.stage = Stage.CONNECT
+        token = _progress.set(progress)
+        try:
+            with _failures_of(progress):
+                async with asyncio.timeout(timeouts.first_s):
+                    response = await self._opened().request(
+                        method,
+                        url,
+                        headers=headers,
+                        allow_redirects=False,
+                        timeout=aiohttp.ClientTimeout(
+                            total=None, connect=timeouts.connect_s, ceil_threshold=_NO_CEILING
+                        ),
+                    )
+        finally:
+            _progress.reset(token)
+        progress.stage = Stage.BODY
+        async with response:
+            _check_coding(response)
+            yield _Stream(response, timeouts.idle_s, progress)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            message = "the transport is not open"
+            raise RuntimeError(message)
+        return self._session
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._settings.max_reply_bytes
-        if response.headers.get("Content-Encoding", "").lower() not in _IDENTITY_CODINGS:
-            detail = "the answer is in a content coding that was not asked for"
-            raise NodeGarbageError(detail)
+        _check_coding(response)
         length = response.content_length
         if length is not None:
             if length > limit:
@@ -218,6 +248,49 @@ class AiohttpTransport:
             if len(body) > limit:
                 raise NodeTooLargeError(limit)
         return bytes(body)
+
+
+class _Stream:
+    """An answer of which the body is still to come."""
+
+    def __init__(self, response: aiohttp.ClientResponse, idle_s: float, progress: Progress) -> None:
+        self.status: Final = response.status
+        self.headers: Final[Mapping[str, str]] = response.headers
+        self._response = response
+        self._idle_s = idle_s
+        self._progress = progress
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The body, once."""
+        while True:
+            with _failures_of(self._progress):
+                async with asyncio.timeout(self._idle_s):
+                    piece = await self._response.content.readany()
+            if not piece:
+                return
+            yield piece
+
+
+@contextmanager
+def _failures_of(progress: Progress) -> Iterator[None]:
+    """What the library raises, as what it means for the exchange."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise NodeTimeoutError(progress.stage) from error
+    except aiohttp.ClientConnectorError as error:
+        raise _unreachable(error) from error
+    except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
+        detail = "the answer is not HTTP"
+        raise NodeGarbageError(detail) from error
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise NodeLostError(progress.stage) from error
+
+
+def _check_coding(response: aiohttp.ClientResponse) -> None:
+    if response.headers.get("Content-Encoding", "").lower() not in _IDENTITY_CODINGS:
+        detail = "the answer is in a content coding that was not asked for"
+        raise NodeGarbageError(detail)
 
 
 def _unreachable(error: aiohttp.ClientConnectorError) -> NodeUnreachableError:

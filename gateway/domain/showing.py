@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from gateway.wire.documents import Document, from_json
 from gateway.wire.kinds import COMPONENT_KINDS, ENUM_OPTION, OFFERSET, SCHEDULED_SESSION
+from gateway.wire.outputs import output_urls, with_urls
 from gateway.wire.phases import CLIENT_MOVES, SessionPhase
 
 COMPONENT_PATHS: Final[Mapping[str, str]] = {
@@ -45,6 +47,7 @@ def show_session(
     _rewrite_url(document, "sessions", base_url)
     for path, component in components_of(document):
         _rewrite_url(component, path, base_url)
+    _rewrite_connectors(document, base_url)
     meta = document.setdefault("meta", {})
     choices = CLIENT_MOVES.get(phase, ()) if is_owner else ()
     if choices:
@@ -110,6 +113,11 @@ def show_offerset(
     return document | {"federation": federation}
 
 
+def show_results(results: Document, base_url: str) -> Document:
+    """A node's list of what came out of a session, every URL one of this gateway's."""
+    return with_urls(results, base_url)
+
+
 def show_failed_session(*, uuid: UUID, created: str, messages: Sequence[Document]) -> Document:
     """The session that a direct request ends in when nobody executes it."""
     return {
@@ -130,3 +138,17 @@ def _rewrite_url(component: Document, path: str, base_url: str) -> None:
     meta = component.get("meta")
     if isinstance(meta, dict) and "uuid" in meta:
         meta["url"] = f"{base_url}/{path}/{meta['uuid']}"
+
+
+def _rewrite_connectors(session: Document, base_url: str) -> None:
+    """Lead to logs and results through this gateway; every other connector stays as it is."""
+    connectors, meta = session.get("connectors"), session.get("meta")
+    if not isinstance(connectors, list) or not isinstance(meta, dict) or "uuid" not in meta:
+        return
+    urls = output_urls(base_url, meta["uuid"])
+    for connector in connectors:
+        if isinstance(connector, dict) and "location" in connector:
+            url = urls.get(str(connector.get("kind")))
+            if url is not None:
+                connector["location"] = url
+                connector["protocol"] = urlsplit(url).scheme.upper()

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.wire.documents import Document
+from node_stub.platforms.simulated import SimulatedSettings
 from tests.api.gateway.conftest import Federation, holds_of, running_federation
 from tests.support.faulty_nodes import answers_unchanged_to_accept, running
 from tests.support.gateway import GatewayUnderTest, running_gateway
@@ -222,7 +223,7 @@ async def test_while_one_acceptance_is_pending_no_other_offer_can_be_accepted(
 async def test_a_cancel_at_a_node_that_is_away_reads_pending_and_converges(
     tmp_path: Path,
 ) -> None:
-    slow = node_settings(platform=node_settings().platform.__class__(run_s=60))
+    slow = node_settings(platform=SimulatedSettings(run_s=60))
     async with (
         running_node(tmp_path, slow) as node,
         running_proxy(node.url) as proxy,
