@@ -1,6 +1,8 @@
 """The command line of ``execbroker``."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -80,8 +82,28 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--timeout", type=_seconds, metavar="S", help="give up after so many seconds"
             )
+    _add_outputs(add)
     add("nodes", "list the nodes of a gateway")
     return top
+
+
+def _add_outputs(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    logs = add("logs", "show what a session writes")
+    logs.add_argument("uuid", type=UUID, metavar="UUID")
+    logs.add_argument("--follow", "-f", action="store_true", help="until the session has ended")
+    logs.add_argument(
+        "--stderr", action="store_true", help="standard error instead of standard output"
+    )
+    results = add("results", "show how a session ended, and list what came out")
+    results.add_argument("uuid", type=UUID, metavar="UUID")
+    fetch = add("fetch", "save files that came out, or what is missing of them")
+    fetch.add_argument("uuid", type=UUID, metavar="UUID")
+    fetch.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files or directories of the list (default: all)"
+    )
+    fetch.add_argument(
+        "--output", "-o", type=Path, required=True, metavar="DIR", help="where to save them"
+    )
 
 
 def _add_submit(command: argparse.ArgumentParser) -> None:
@@ -110,4 +132,9 @@ def _add_submit(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--accept-best", action="store_true", help="take the first offer that can be had"
+    )
+    command.add_argument(
+        "--follow",
+        action="store_true",
+        help="take it, show what it writes, and wait until it has ended",
     )

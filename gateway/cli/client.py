@@ -1,17 +1,19 @@
 """An asynchronous client for any broker that speaks the ExecutionBroker API, gateway or node."""
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID, uuid4
 
-import aiohttp
 from yarl import URL
 
+from gateway.cli.connection import Answer, Connection
 from gateway.cli.errors import (
     BrokerProblemError,
     BrokerUnavailableError,
@@ -19,9 +21,11 @@ from gateway.cli.errors import (
     UpdateRefusedError,
     WatchDeadlineError,
 )
-from gateway.wire.documents import Document, from_json, to_json
+from gateway.cli.transfers import Patience, fetch_file, follow_log
+from gateway.wire.documents import Document
 from gateway.wire.headers import IDEMPOTENCY_KEY, PREFER
 from gateway.wire.kinds import ENUM_UPDATE
+from gateway.wire.outputs import STDOUT, file_url, stream_url
 from gateway.wire.phases import EXECUTION_PHASES, TERMINAL_SESSION_PHASES, SessionPhase
 
 _ACHIEVED: Final[Mapping[SessionPhase, frozenset[str]]] = {
@@ -49,13 +53,6 @@ class Polling:
     patience_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class ExecutionBrokerClient:
     """One broker, one account. Used as ``async with``; the connections live as long as the block.
 
@@ -81,24 +78,14 @@ class ExecutionBrokerClient:
         connect_s: float = 5.0,
         polling: Polling | None = None,
     ) -> None:
-        base = URL(url)
-        if base.scheme not in {"http", "https"} or not base.host:
-            raise ValueError(f"{url!r} is not an http or https URL")
-        if base.password is not None:
-            raise ValueError("the URL may not hold a password")
-        self.url = str(base).rstrip("/")
-        self._base = URL(self.url)
-        self._timeout_s = timeout_s
-        self._connect_s = connect_s
+        self._connection = Connection(
+            url, username, password, timeout_s=timeout_s, connect_s=connect_s
+        )
+        self.url = self._connection.url
         self._polling = polling or Polling()
-        self._headers = {"Accept": "application/json"}
-        if username is not None:
-            pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {pair}"
-        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(headers=self._headers)
+        await self._connection.open()
         return self
 
     async def __aexit__(
@@ -107,8 +94,7 @@ class ExecutionBrokerClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._http is not None:
-            await self._http.close()
+        await self._connection.close()
 
     async def request_offers(
         self,
@@ -165,15 +151,17 @@ class ExecutionBrokerClient:
 
     async def offerset(self, uuid: UUID) -> Document:
         """The offer set as it stands now, late answers included."""
-        return self._read(await self._call("GET", f"offersets/{uuid}"))
+        return self._connection.document_of(await self._connection.call("GET", f"offersets/{uuid}"))
 
     async def session(self, uuid: UUID) -> Document:
         """The session, or the offer, as it stands now."""
-        return self._read(await self._call("GET", f"sessions/{uuid}"))
+        return self._connection.document_of(await self._connection.call("GET", f"sessions/{uuid}"))
 
     async def nodes(self) -> Sequence[Document]:
         """The nodes of a gateway; a plain node broker has no such list and answers with a 404."""
-        listed = self._read(await self._call("GET", "nodes")).get("nodes")
+        listed = self._connection.document_of(await self._connection.call("GET", "nodes")).get(
+            "nodes"
+        )
         if not isinstance(listed, list):
             raise UnreadableAnswerError(self.url, "its list of nodes has no member 'nodes'")
         return [node for node in listed if isinstance(node, dict)]
@@ -181,7 +169,9 @@ class ExecutionBrokerClient:
     async def add_identity(self, username: str, password: str) -> Document:
         """A new local account, made by an administrator: its ``uuid`` and ``username``."""
         identity: Document = {"username": username, "password": password}
-        return self._read(await self._call("POST", "admin/identities", document=identity))
+        return self._connection.document_of(
+            await self._connection.call("POST", "admin/identities", document=identity)
+        )
 
     async def accept(self, uuid: UUID) -> Document:
         """Takes an offer; its siblings are let go. Accepting twice is the same as once.
@@ -232,6 +222,52 @@ class ExecutionBrokerClient:
             await asyncio.sleep(pause)
             pause = min(pause * self._polling.factor, self._polling.longest_s)
 
+    async def results(self, uuid: UUID) -> Document:
+        """How the session ended and what came out: exit, usage, logs, files with checksums."""
+        return self._connection.document_of(
+            await self._connection.call("GET", f"sessions/{uuid}/results")
+        )
+
+    async def logs(
+        self, uuid: UUID, stream: str = STDOUT, *, follow: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """What the session has written so far, or with ``follow`` all it will have at its end.
+
+        Followed, a broken connection is taken up again and every byte comes once.
+        """
+        url = stream_url(self.url, uuid, stream)
+        if follow:
+            open_ = partial(self._connection.stream, f"{url}?follow=true")
+            pieces = follow_log(open_, self.url, self._patience())
+        else:
+            pieces = self._so_far(url)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def fetch(self, uuid: UUID, path: str, target: Path, *, sha256: str | None = None) -> int:
+        """Save a file that came out as ``target``; its size in bytes.
+
+        With its checksum, an earlier try that broke off is continued.
+
+        Raises
+        ------
+        ChecksumError
+            It came damaged.
+        OSError
+            It cannot be saved.
+        """
+        open_ = partial(self._connection.stream, file_url(self.url, uuid, path))
+        return await fetch_file(open_, self.url, target, sha256, self._patience())
+
+    def _patience(self) -> Patience:
+        return Patience(self._polling.patience_s, self._polling.first_s)
+
+    async def _so_far(self, url: str) -> AsyncGenerator[bytes]:
+        async with self._connection.stream(url, {}) as download:
+            async for piece in download.pieces:
+                yield piece
+
     async def _submit(
         self,
         path: str,
@@ -243,80 +279,31 @@ class ExecutionBrokerClient:
         headers = {IDEMPOTENCY_KEY: idempotency_key or str(uuid4())}
         if wait_s is not None:
             headers[PREFER] = f"wait={wait_s:g}"
-        answer = await self._call(
+        answer = await self._connection.call(
             "POST", path, document=document, query=query, headers=headers, extra_s=wait_s or 0
         )
         if answer.status == HTTPStatus.SEE_OTHER and not answer.body:
             answer = await self._follow(answer)
-        return self._read(answer)
+        return self._connection.document_of(answer)
 
-    async def _follow(self, answer: _Answer) -> _Answer:
+    async def _follow(self, answer: Answer) -> Answer:
         """What the redirect points to, read from this broker whatever it calls itself."""
         location = URL(answer.headers.get("Location", ""))
         if len(location.parts) < 2:
             raise UnreadableAnswerError(self.url, "it redirects to nowhere")
-        return await self._call("GET", "/".join(location.parts[-2:]))
+        return await self._connection.call("GET", "/".join(location.parts[-2:]))
 
     async def _update(self, uuid: UUID, phase: SessionPhase) -> Document:
         update: Document = {"kind": ENUM_UPDATE, "path": "phase", "value": phase.value}
         headers = {PREFER: "handling=strict"}
-        session = self._read(
-            await self._call("POST", f"sessions/{uuid}", document=update, headers=headers)
+        session = self._connection.document_of(
+            await self._connection.call(
+                "POST", f"sessions/{uuid}", document=update, headers=headers
+            )
         )
         if session.get("phase") not in _ACHIEVED[phase]:
             raise UpdateRefusedError(phase, session)
         return session
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        document: Document | None = None,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        extra_s: float = 0,
-    ) -> _Answer:
-        """One call, sent once more if the connection is lost: all that is sent may be repeated."""
-        if self._http is None or self._http.closed:
-            raise RuntimeError("the client is used outside of its 'async with' block")
-        sent = dict(headers or {})
-        if document is not None:
-            sent["Content-Type"] = "application/json"
-        total_s = self._timeout_s + extra_s
-        for may_repeat in (True, False):
-            try:
-                async with self._http.request(
-                    method,
-                    self._base.joinpath(path),
-                    params=query,
-                    data=None if document is None else to_json(document),
-                    headers=sent,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=total_s, connect=self._connect_s),
-                ) as response:
-                    return _Answer(response.status, response.headers, await response.read())
-            except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
-                raise BrokerUnavailableError(self.url, f"cannot connect: {error}") from error
-            except TimeoutError as error:
-                raise BrokerUnavailableError(self.url, f"no answer within {total_s:g} s") from error
-            except aiohttp.ClientError as error:
-                if not may_repeat:
-                    raise BrokerUnavailableError(self.url, f"connection lost: {error}") from error
-        raise AssertionError("unreachable: the second attempt returns or raises")
-
-    def _read(self, answer: _Answer) -> Document:
-        """The body of a success, or the problem that it is."""
-        try:
-            document = from_json(answer.body) if answer.body else {}
-        except ValueError:
-            document = None
-        is_success = answer.status < HTTPStatus.BAD_REQUEST
-        if not is_success:
-            raise BrokerProblemError(answer.status, document if isinstance(document, dict) else {})
-        if not isinstance(document, dict) or not document:
-            raise UnreadableAnswerError(self.url, f"status {answer.status}, but no JSON object")
-        return document
 
 
 def _query(**options: int | str | Sequence[str] | None) -> Mapping[str, str]:

@@ -64,6 +64,30 @@ class WatchDeadlineError(BrokerError):
         self.phase = phase
 
 
+class ChecksumError(BrokerError):
+    """What was fetched is not what the broker said it is."""
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{name} came damaged and was removed; try again."
+            f" Its SHA-256 is {found}, not {expected}."
+        )
+
+
+class UnsafePathError(BrokerError):
+    """The broker's path would lead out of the directory to save in."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path!r} does not stay within the output directory; it is not saved.")
+
+
+class UnknownFileError(BrokerError):
+    """The session has no such file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no {path!r} among what came out of the session.")
+
+
 def messages_of(document: Document) -> list[str]:
     """The texts of ``meta.messages``; an unfilled template where there is no text."""
     meta = document.get("meta")

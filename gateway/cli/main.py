@@ -5,13 +5,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, NoReturn, TextIO
 from uuid import UUID
-
-from rich.console import Console
 
 from gateway.cli import render
 from gateway.cli.arguments import DEFAULT_PASSWORD_ENV, DEFAULT_URL, parser
@@ -24,48 +21,16 @@ from gateway.cli.errors import (
     UpdateRefusedError,
     WatchDeadlineError,
 )
+from gateway.cli.output import INTERRUPTED, OK, REFUSED, UNAVAILABLE, USAGE, Output
+from gateway.cli.output_commands import SaveError, fetch, follow_to_end, logs, results
 from gateway.cli.requests import RequestFileError, load_request
 from gateway.cli.summary import items, summarise_offers, text_of_reason
-from gateway.wire.documents import Document, to_json
+from gateway.wire.documents import Document
 from gateway.wire.phases import SessionPhase
-
-OK: Final = 0
-"""Done."""
-REFUSED: Final = 1
-"""The broker said no, or the session did not complete."""
-USAGE: Final = 2
-"""The command, its file or its environment is wrong; nothing was sent."""
-UNAVAILABLE: Final = 3
-"""No broker answered, or it cannot answer now: the same command may work later."""
-INTERRUPTED: Final = 130
-"""Stopped from the keyboard; a session that runs goes on running."""
 
 
 class UsageError(Exception):
     """The command cannot be carried out as it was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where results and remarks go."""
-
-    out: TextIO
-    err: TextIO
-    is_json: bool
-
-    @property
-    def tables(self) -> Console:
-        """For results that people read."""
-        return render.console(self.out)
-
-    def result(self, document: object) -> None:
-        """One line of JSON."""
-        self.out.write(to_json(document).decode() + "\n")
-        self.out.flush()
-
-    def remark(self, text: str) -> None:
-        """Something to know, beside the result."""
-        render.console(self.err).print(render.safe(text), soft_wrap=True)
 
 
 Command = Callable[[ExecutionBrokerClient, argparse.Namespace, Output], Awaitable[int]]
@@ -90,16 +55,17 @@ async def submit(
     if not output.is_json:
         render.show_offerset(output.tables, offerset, datetime.now(UTC))
     is_offered = offerset.get("result") == "YES" and bool(items(offerset, "offers"))
+    is_taken = arguments.accept_best or arguments.follow
     session = None
-    if is_offered and arguments.accept_best:
+    if is_offered and is_taken:
         session = await _accept_best(client, offerset, output)
     if output.is_json:
         output.result({"offerset": offerset, "session": session} if session else offerset)
     elif session is not None:
         render.show_session(output.tables, session, datetime.now(UTC))
-    if not is_offered:
-        return REFUSED
-    return REFUSED if arguments.accept_best and session is None else OK
+    if session is not None and arguments.follow:
+        return await follow_to_end(client, UUID(session["meta"]["uuid"]), output)
+    return OK if is_offered and (session is not None or not is_taken) else REFUSED
 
 
 async def _accept_best(
@@ -204,6 +170,9 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "cancel": cancel,
     "show": show,
     "watch": watch,
+    "logs": logs,
+    "results": results,
+    "fetch": fetch,
     "nodes": nodes,
 }
 
@@ -240,6 +209,9 @@ async def run(
     except (UsageError, RequestFileError) as error:
         output.remark(f"execbroker: {error}")
         return USAGE
+    except SaveError as error:
+        output.remark(f"execbroker: {error}")
+        return REFUSED
     except BrokerError as error:
         return _failed(error, output, environ)
 

@@ -21,6 +21,7 @@ from gateway.cli.summary import (
     summarise_node,
     summarise_offer,
     summarise_offers,
+    summarise_results,
 )
 from gateway.wire.documents import Document
 from gateway.wire.kinds import CARBON_COST, ENERGY_COST, MONETARY_COST
@@ -189,6 +190,41 @@ def show_session(to: Console, session: Document, now: datetime) -> None:
         status, protocol = at(connector, "status"), at(connector, "protocol")
         to.print(safe(f"  {status} {protocol} {at(connector, 'location')}"))
     show_messages(to, session)
+
+
+def human_bytes(count: float | None) -> str:
+    """``17 B``, ``1.5 KiB``, ``2.0 GiB``."""
+    if count is None:
+        return _NONE
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def show_results(to: Console, results: Document) -> None:
+    """How a session ended, what it took, and what came out."""
+    found = summarise_results(results)
+    if not found.is_complete:
+        to.print(safe(f"Session {found.session}: {found.phase}; nothing has come out yet"))
+        return
+    how = " ".join(part for part in (found.reason, found.text) if part) or "ended"
+    code = "" if found.exit_code is None else f", exit code {found.exit_code}"
+    to.print(safe(f"Session {found.session}: {found.phase}{code} ({how})"))
+    if found.usage:
+        to.print(safe("  " + ", ".join(f"{name} {value:g}" for name, value in found.usage.items())))
+    table = Table(title="What came out", title_justify="left")
+    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right")
+    table.add_column("SHA-256", no_wrap=True)
+    for log in found.streams:
+        table.add_row(safe(f"({log.path})"), human_bytes(log.size), "")
+    for file in found.files:
+        table.add_row(safe(file.path), human_bytes(file.size), safe(file.sha256[:16]))
+    to.print(table)
+    for note in found.notes:
+        to.print(safe(f"  {note}"), soft_wrap=True)
 
 
 def show_messages(to: Console, document: Document) -> None:

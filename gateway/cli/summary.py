@@ -67,6 +67,31 @@ class NodeSummary:
     p95_ms: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class FileSummary:
+    """A file or log that came out; None is not known."""
+
+    path: str
+    size: float | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsSummary:
+    """How a session ended and what came out; ``usage`` holds what was measured."""
+
+    session: str
+    phase: str
+    is_complete: bool
+    exit_code: int | None
+    reason: str | None
+    text: str | None
+    usage: Mapping[str, float]
+    streams: tuple[FileSummary, ...]
+    files: tuple[FileSummary, ...]
+    notes: tuple[str, ...]
+
+
 def at(document: Any, *path: str) -> Any:
     """The member at the end of the path, or None where the way ends early."""
     for name in path:
@@ -147,6 +172,40 @@ def summarise_node(document: Document) -> NodeSummary:
         p50_ms=_number(at(document, "latency_ms", "p50")),
         p95_ms=_number(at(document, "latency_ms", "p95")),
     )
+
+
+def summarise_results(document: Document) -> ResultsSummary:
+    """The summary of what came out."""
+    usage = at(document, "usage")
+    measured = usage.items() if isinstance(usage, dict) else ()
+    code = _number(at(document, "exit_code"))
+    said = [
+        note
+        for member in ("notes", "unsent")
+        for note in _list(at(document, member))
+        if isinstance(note, str)
+    ]
+    return ResultsSummary(
+        session=str(at(document, "session") or "?"),
+        phase=str(at(document, "phase") or "?"),
+        is_complete=at(document, "is_complete") is True,
+        exit_code=None if code is None else int(code),
+        reason=_text(at(document, "reason")),
+        text=_text(at(document, "text")),
+        usage={str(name): n for name, value in measured if (n := _number(value)) is not None},
+        streams=tuple(_file(entry, "name") for entry in items(document, "streams")),
+        files=tuple(_file(entry, "path") for entry in items(document, "files")),
+        notes=tuple(said),
+    )
+
+
+def _file(entry: Document, name: str) -> FileSummary:
+    size = _number(entry.get("size"))
+    return FileSummary(str(entry.get(name) or "?"), size, _text(entry.get("sha256")) or "")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _costs(document: Document) -> Mapping[str, Bounds]:

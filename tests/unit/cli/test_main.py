@@ -12,7 +12,8 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import OK, REFUSED, UNAVAILABLE, USAGE, run
+from gateway.cli.main import run
+from gateway.cli.output import OK, REFUSED, UNAVAILABLE, USAGE
 from tests.support.canned_broker import PASSWORD, USERNAME, CannedBroker
 
 REQUEST = """\

@@ -1,0 +1,47 @@
+"""How the demo tells its story: headings, amounts, and a timeline of what happens at once."""
+
+import time
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from gateway.cli import render
+
+WIDTH: Final = 120
+"""Columns where there is no terminal to ask."""
+
+_MB: Final = 1_000_000
+
+
+def step(to: Console, text: str) -> None:
+    """A heading."""
+    to.print()
+    to.rule(text, align="left")
+
+
+def megabytes(size: float) -> str:
+    """An amount of bytes as people read it: ``2.1 MB``, ``114 B``."""
+    if size < 1000:
+        return f"{size:.0f} B"
+    return f"{size / 1000:.1f} kB" if size < _MB else f"{size / _MB:.1f} MB"
+
+
+class Timeline:
+    """Lines with the seconds since it was made, from any number of tasks."""
+
+    def __init__(self, to: Console) -> None:
+        self._console = to
+        self._began = time.monotonic()
+
+    def phase(self, name: str) -> None:
+        """Something reached a new phase."""
+        self._tell(Text(name, style="bold"))
+
+    def line(self, source: str, text: str) -> None:
+        """A line that somebody wrote into a log."""
+        self._tell(Text.assemble((f"{source:<9} │ ", "dim"), render.safe(text.rstrip())))
+
+    def _tell(self, what: Text) -> None:
+        took_s = time.monotonic() - self._began
+        self._console.print(Text.assemble((f"  {took_s:5.1f} s  ", "dim"), what), soft_wrap=True)
