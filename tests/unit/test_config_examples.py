@@ -1,26 +1,31 @@
 """Every file in ``config/`` works, and a wrong one is refused with all that is wrong in it."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
+from marshmallow.fields import Nested
 
 from gateway.config import GatewaySettings, load_gateway_settings
 from gateway.domain.policies import policies_from_settings
-from gateway.httpkit.settings import SettingsError
+from gateway.httpkit.settings import SettingsError, SettingsSchema
+from gateway.lake_catalogue import load_catalogue
 from gateway.wire.codecs.registry import YAML
 from gateway.wire.documents import Document
 from gateway.wire.faults import validate
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.views import view_of_request
-from node_stub.config import NodeSettings, load_node_settings
+from node_stub.config import NodeSchema, NodeSettings, PlatformSchema, load_node_settings
 from tests.support.node import running_node
 
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
 GATEWAYS: Final = sorted(CONFIG.glob("gateway*.yaml"))
 NODES: Final = sorted(CONFIG.glob("node-*.yaml"))
 REQUESTS: Final = sorted(CONFIG.glob("request-*.yaml"))
+LAKES: Final = sorted(CONFIG.glob("lake*.yaml"))
+NOTEBOOKS: Final = sorted((CONFIG / "demo").glob("*.ipynb"))
 
 
 def name_of(path: Path) -> str:
@@ -45,8 +50,11 @@ def variables_in(tree: Any) -> list[str]:
 
 
 def test_every_example_is_of_a_sort_that_is_tested() -> None:
-    assert set(CONFIG.iterdir()) == {*GATEWAYS, *NODES, *REQUESTS}
+    files = {path for path in CONFIG.rglob("*") if path.is_file()}
+    assert files == {*GATEWAYS, *NODES, *REQUESTS, *LAKES, *NOTEBOOKS}
     assert GATEWAYS
+    assert LAKES
+    assert NOTEBOOKS
     assert len(NODES) >= 3
     assert len(REQUESTS) >= 2
 
@@ -60,11 +68,52 @@ def test_an_example_of_a_gateway_loads(path: Path) -> None:
     assert all(node.to_profile().url.startswith("http") for node in settings.nodes)
 
 
+@pytest.mark.parametrize("path", LAKES, ids=name_of)
+def test_an_example_of_a_static_lake_loads_and_its_storage_is_at_the_sites(path: Path) -> None:
+    settings = load_gateway_settings(CONFIG / "gateway-data-lake.yaml")
+    known = {rse for site in settings.sites.values() for rse in (*site.rses, *site.tapes)}
+    entries = load_catalogue(path).data
+    assert entries
+    assert {copy.rse for entry in entries for copy in entry.copies} <= known
+    assert {node.site for node in settings.nodes} <= set(settings.sites)
+
+
 @pytest.mark.parametrize("path", NODES, ids=name_of)
 def test_an_example_of_a_node_loads(path: Path) -> None:
     settings = load_node_settings(path)
     assert settings.admin is not None
     assert settings.capacity.cores > 0
+
+
+@pytest.mark.parametrize("platform", ["simulated", "local", "docker"])
+def test_the_example_of_every_setting_has_all_of_every_platform(
+    platform: str, tmp_path: Path
+) -> None:
+    example = (CONFIG / "node-example.yaml").read_text()
+    blocks = {block["platform"]["type"]: block for block in commented(example)}
+    settings = yaml.safe_load(example)
+    blocks["simulated"] = {"platform": settings["platform"]}
+    file = tmp_path / "node.yaml"
+    file.write_text(yaml.safe_dump(settings | blocks[platform]))
+    load_node_settings(file)
+    schema = PlatformSchema.type_schemas[platform]
+    assert isinstance(schema, SettingsSchema)
+    given = set(blocks[platform]["platform"]) - {"type"}
+    assert given == set(schema.fields)
+
+
+@pytest.mark.parametrize("section", ["offers", "workspace", "staging", "retention", "reconciler"])
+def test_the_example_of_every_setting_has_all_of_every_section(section: str) -> None:
+    schema = NodeSchema().fields[section]
+    assert isinstance(schema, Nested)
+    given = yaml.safe_load((CONFIG / "node-example.yaml").read_text())[section]
+    assert set(given) == set(schema.schema.fields)
+
+
+def commented(text: str) -> list[Document]:
+    """The settings that are commented out, without a blank after the sign of the comment."""
+    blocks = re.findall(r"(?:^#\S.*\n|^#  .*\n)+", text, re.MULTILINE)
+    return [yaml.safe_load(re.sub(r"^#", "", block, flags=re.MULTILINE)) for block in blocks]
 
 
 def test_the_gateway_of_the_examples_knows_the_nodes_of_the_examples() -> None:
