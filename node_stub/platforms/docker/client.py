@@ -54,7 +54,7 @@ class EngineInfo:
     """What an engine is and can do.
 
     ``architecture`` and ``system`` are named as images name them. ``unenforced`` are the limits
-    that it would pass over, in words.
+    that it would pass over, in words. ``cores`` are those of its machine, 0 where it does not say.
     """
 
     name: str
@@ -65,6 +65,7 @@ class EngineInfo:
     is_rootless: bool
     cgroup_driver: str
     unenforced: tuple[str, ...]
+    cores: int = 0
 
     def __str__(self) -> str:
         rootless = " (rootless)" if self.is_rootless else ""
@@ -97,6 +98,7 @@ def info_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineInfo:
         is_rootless="name=rootless" in (info.get("SecurityOptions") or ()),
         cgroup_driver=info.get("CgroupDriver") or "",
         unenforced=tuple(what for what, flag in flags.items() if not info.get(flag)),
+        cores=info.get("NCPU") or 0,
     )
 
 

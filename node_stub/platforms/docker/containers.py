@@ -61,13 +61,18 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a container gets from the broker and the engine, not from the request."""
+    """What a container gets from the broker and the engine, not from the request.
+
+    ``cores`` are those of the engine's machine, 0 where they are not known: a site may promise more
+    than it has, but Docker refuses a limit that is above them.
+    """
 
     labels: Mapping[str, str]
     log_driver: str
     has_init: bool
     user: str | None
     cgroup: str | None
+    cores: int = 0
 
 
 def container_program(executable: Document) -> Program:
@@ -139,7 +144,7 @@ def _host_config(
         "SecurityOpt": ["no-new-privileges"],
         "Memory": memory,
         "MemorySwap": memory,  # of both together: none
-        "NanoCpus": run.cores * 1_000_000_000,
+        "NanoCpus": min(run.cores, around.cores or run.cores) * 1_000_000_000,
         "PidsLimit": settings.processes,
         "NetworkMode": (NetworkMode.BRIDGE if program.ports else settings.network).value,
         "PortBindings": {

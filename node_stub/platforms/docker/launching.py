@@ -121,6 +121,7 @@ class Launcher:
             has_init=self._has_init,
             user=self._user(),
             cgroup=job.launch.cgroup if job.launch else None,
+            cores=info.cores,
         )
         body = create_body(run, program, image, self._settings, around)
         try:
