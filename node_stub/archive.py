@@ -25,6 +25,7 @@ import structlog
 from gateway.wire.outputs import is_file_path
 from node_stub.archive_moves import Mover
 from node_stub.archive_plan import Bounds, Move, Notes, Plan, Planner
+from node_stub.durable import write_whole
 from node_stub.platforms.base import EndReason, Stream, Usage
 
 MAX_FILES: Final = 10_000
@@ -188,7 +189,8 @@ class Archive:
         report = replace(
             report, files=tuple(files), notes=(*report.notes, *plan.notes, *notes.lines())
         )
-        _write(partial / _REPORT, msgspec.json.encode(report))
+        write_whole(partial / _REPORT, msgspec.json.encode(report))
+        _sync(partial)
         partial.rename(self._place(session))
         _sync(self._root)
         (self._place(session) / _PLAN).unlink()
@@ -204,7 +206,8 @@ class Archive:
         for output in outputs:
             planner.take(output.source, output.prefix, output.skip)
         plan = planner.plan()
-        _write(path, _to_json(plan))
+        write_whole(path, _to_json(plan))
+        _sync(partial)
         return plan
 
     def _bytes_allowed(self) -> int:
@@ -285,17 +288,6 @@ def _from_json(text: bytes) -> Plan:
         Move(os.fsdecode(unquote_to_bytes(source)), target) for source, target in found["moves"]
     )
     return Plan(tuple(moves), tuple(found["notes"]))
-
-
-def _write(path: Path, text: bytes) -> None:
-    """Write a small file as a whole: it is there and on the disk, or it is not there."""
-    unfinished = path.with_suffix(".new")
-    with unfinished.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
-    _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:

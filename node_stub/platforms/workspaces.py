@@ -5,7 +5,6 @@ with it, everything that `prepare` does has been begun.
 """
 
 import errno
-import os
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from node_stub.durable import write_whole
 from node_stub.platforms.base import EndReason, JobSpec, Stream
 from node_stub.platforms.runner import Mount, Workspace
 
@@ -85,7 +85,7 @@ class Workspaces:
             storage_gib=spec.storage_gib,
             end_at=spec.end_at,
         )
-        write_atomically(self.of(spec.session).root / _JOB_FILE, msgspec.json.encode(saved))
+        write_whole(self.of(spec.session).root / _JOB_FILE, msgspec.json.encode(saved))
 
     def has_job(self, session: UUID) -> bool:
         """Whether the job of a session exists."""
@@ -111,7 +111,7 @@ class Workspaces:
         """Write down why its job is being ended; the first reason stands."""
         path = self.of(session).root / _VERDICT_FILE
         if not path.exists():
-            write_atomically(path, msgspec.json.encode(verdict))
+            write_whole(path, msgspec.json.encode(verdict))
 
     def verdict(self, session: UUID) -> Verdict | None:
         """Why its job was ended by the broker, if it was."""
@@ -185,16 +185,6 @@ def _make_below(base: Path, steps: list[str]) -> None:
         base /= step
         base.mkdir(exist_ok=True)
         base.chmod(SHARED_MODE)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power cut."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _remove_tree(root: Path) -> None:

@@ -36,20 +36,6 @@ def disk_trouble() -> Iterator[None]:
         raise StorageError(f"the disk of the site fails: {error.strerror}") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file that only the broker may read."""
-    temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "wb", opener=_private) as file:
-        file.write(content)
-        file.flush()
-        os.fdatasync(file.fileno())
-    temporary.replace(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def copy_whole(source: Path, target: Path, mode: int) -> None:
     """A copy under its name only once it is complete."""
     temporary = target.with_name(f".{target.name}.new")

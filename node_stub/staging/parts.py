@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from node_stub.durable import write_whole
 from node_stub.staging.checksums import Checksum, Hasher
-from node_stub.staging.files import disk_trouble, move_whole, write_whole
+from node_stub.staging.files import disk_trouble, move_whole
 
 HASH_BYTES: Final = 1 << 20
 """How much is read at once of what was there before."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from node_stub.staging.files import write_whole
+from node_stub.durable import write_whole
 
 MAX_HOSTS: Final = 500
 """Hosts that are remembered; of more, those heard of longest ago are forgotten."""

@@ -12,9 +12,10 @@ import msgspec
 
 from gateway.wire.documents import Document
 from gateway.wire.phases import ComponentPhase
+from node_stub.durable import write_whole
 from node_stub.platforms.base import EndReason
 from node_stub.platforms.runner import Workspace
-from node_stub.staging.files import disk_trouble, write_whole
+from node_stub.staging.files import disk_trouble
 from node_stub.standing import Component
 
 FILE_NAME: Final = "staging.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from node_stub.platforms.workspaces import write_atomically
+from node_stub.durable import write_whole
 
 NAME_PREFIX: Final = "eb-"
 """What the name of a container begins with; the session's UUID follows."""
@@ -56,5 +56,5 @@ def broker_of(root: Path) -> str:
     except FileNotFoundError:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         broker = secrets.token_hex(8)
-        write_atomically(path, broker.encode())
+        write_whole(path, broker.encode())
         return broker

@@ -15,9 +15,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from node_stub.durable import write_whole
 from node_stub.platforms.base import EndReason, Reachable
 from node_stub.platforms.runner import Workspace
-from node_stub.platforms.workspaces import write_atomically
 
 
 class Preparation(msgspec.Struct, frozen=True):
@@ -118,7 +118,7 @@ class JobFiles:
     def write(self, record: Record) -> None:
         """Write one, in whole or not at all."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(self.folder / _NAMES[type(record)], msgspec.json.encode(record))
+        write_whole(self.folder / _NAMES[type(record)], msgspec.json.encode(record))
 
     def remove(self) -> None:
         """Forget the job. The preparation goes last: with it, the job is gone."""
