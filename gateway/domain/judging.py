@@ -4,11 +4,13 @@ What an offer does not say is unknown: it is noted, and drops the offer only whe
 about nothing else (the start). A cost below a limit's minimum is no fault.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.domain.placement import NodePlacement
 from gateway.domain.quotes import costs_of, is_known, least, metrics_of, most
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.wire.phases import SessionPhase
@@ -51,32 +53,37 @@ def judge(
     request: RequestView,
     now: datetime,
     *,
+    placement: NodePlacement | None = None,
     reports_memory: bool = True,
     min_life: timedelta = timedelta(0),
 ) -> Judgement:
     """Hold the offer against every limit of the request.
 
-    ``reports_memory`` is false for a node whose memory figures are known to be wrong: they are then
-    unknown. ``min_life`` is how long an offer must still be held to be worth passing on.
+    ``placement`` is what is known of the request's data at its node. ``reports_memory`` is false
+    for a node whose memory figures are known to be wrong: they are then unknown. ``min_life`` is
+    how long an offer must still be held to be worth passing on.
     """
     found = _Findings()
     _check_hold(found, offer, now, min_life)
     _check_amounts(found, offer, request, reports_memory=reports_memory)
     _check_times(found, offer, request, now)
     _check_costs(found, offer, request.cost_limits)
-    _check_metrics(found, offer, request.metric_limits)
+    _check_metrics(found, offer, request.metric_limits, placement)
     return Judgement(tuple(found.drops), tuple(found.notes))
 
 
-def unchecked_limits(request: RequestView, offers: Sequence[SessionView]) -> tuple[Reason, ...]:
+def unchecked_limits(
+    request: RequestView, offers: Sequence[SessionView], known: Iterable[str] = ()
+) -> tuple[Reason, ...]:
     """Limits of the request that nobody could check: to be said once for the whole set.
 
-    Empty where there are no offers, as there is nothing that could have reported them.
+    ``known`` are types that the gateway itself knows of some offer. Empty where there are no
+    offers, as there is nothing that could have reported them.
     """
     if not offers:
         return ()
     limits = (*request.cost_limits, *request.metric_limits)
-    silent = {limit.type for limit in limits}
+    silent = {limit.type for limit in limits} - set(known)
     for offer in offers if silent else ():
         for quotes in (costs_of(offer), metrics_of(offer)):
             silent -= {type_ for type_, quote in quotes.items() if is_known(quote)}
@@ -221,11 +228,18 @@ def _check_costs(found: _Findings, offer: SessionView, limits: Sequence[Quote]) 
             )
 
 
-def _check_metrics(found: _Findings, offer: SessionView, limits: Sequence[Quote]) -> None:
+def _check_metrics(
+    found: _Findings,
+    offer: SessionView,
+    limits: Sequence[Quote],
+    placement: NodePlacement | None,
+) -> None:
     """Outside the limits for sure drops the offer; outside them perhaps is noted."""
     if not limits:
         return
-    metrics = metrics_of(offer)
+    metrics = dict(metrics_of(offer))
+    for known in placement.ranges() if placement else ():
+        metrics[known.type] = known
     for limit in limits:
         if limit.min is None and limit.max is None:
             continue
@@ -252,6 +266,7 @@ def _check_metric(found: _Findings, limit: Quote, low: float, high: float) -> No
         if low > limit.max:
             found.drop(ReasonCode.ABOVE_METRIC_LIMIT, type=limit.type, offered=low, limit=limit.max)
         else:
+            offered = high if math.isfinite(high) else "anything"
             found.note(
-                ReasonCode.MAY_MISS_METRIC_LIMIT, type=limit.type, offered=high, limit=limit.max
+                ReasonCode.MAY_MISS_METRIC_LIMIT, type=limit.type, offered=offered, limit=limit.max
             )

@@ -68,6 +68,7 @@ class NodeProfile:
     ``max_in_flight`` bounds the exchanges with it. ``reports_memory`` is false for a node whose
     memory figures are known to be copies of its cores (contract of the upstream service), which
     are then unknown rather than believed. ``honours_idempotency`` is None until it was seen.
+    ``simple_data``: SKAO and Rucio data are sent as the URL of the nearest replica.
     """
 
     name: str
@@ -79,3 +80,4 @@ class NodeProfile:
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
     reports_memory: bool = True
     honours_idempotency: bool | None = None
+    simple_data: bool = False

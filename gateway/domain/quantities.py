@@ -94,11 +94,25 @@ class Amount(msgspec.Struct, frozen=True):
     is_bound: bool = False
 
 
+class Whereabouts(StrEnum):
+    """Whether anybody knows where a request's data lie; the same for every node."""
+
+    KNOWN = "known"
+    PARTLY = "partly"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What is known of a request's data as seen from one node; None is looked for and not known."""
+    """What is known of a request's data as seen from one node; None is looked for and not known.
+
+    ``staging_ms`` is that of the data whose ``whereabouts`` are known, ``at_least_ms`` what is sure
+    of it where it is None.
+    """
 
     staging_ms: int | None
+    at_least_ms: int = 0
+    whereabouts: Whereabouts = Whereabouts.KNOWN
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -35,6 +35,14 @@ NOTED: Final[Texts] = {
         "Only a bound known",
         "Of ${quantity} only the bound ${value} ${unit} is known; it counts as ${counted} ${unit}.",
     ),
+    "placement_unknown": (
+        "Staging not known",
+        "How long it takes to bring the data here is not known: ${why}.",
+    ),
+    "placement_approximate": (
+        "Staging is a rough guess",
+        "How long it takes to bring the data here is a rough guess: ${why}.",
+    ),
     "dominated": ("Dominated", "Offer ${offer} of ${node} is as good or better in everything."),
     "may_exceed_cost_limit": (
         "May cost more",
@@ -181,3 +189,45 @@ SESSION: Final[Texts] = {
     ),
 }
 """A session is shown otherwise than its node shows it, or not as the client asked."""
+
+DATA: Final[Texts] = {
+    "data_not_found": ("Data not found", "The data lake does not know ${data}."),
+    "data_without_replica": (
+        "No readable copy",
+        "The data lake knows ${data}, and no copy of it that can be read.",
+    ),
+    "data_place_unknown": ("Place not known", "Where ${data} lies is not known: ${why}."),
+    "data_size_unknown": ("Size not known", "How large ${data} is is not known."),
+    "collection_too_large": (
+        "Too large to look into",
+        "${data} has too many parts to look up where each of them lies.",
+    ),
+    "locations_stale": (
+        "Old locations",
+        "Where ${data} lies was looked up ${age_s} s ago; there is nothing newer.",
+    ),
+}
+"""What is known, or not known, of where a request's data are."""
+
+LAKE: Final[Texts] = {
+    "lake_unavailable": ("Data lake down", "Data lake ${lake} cannot be reached."),
+    "lake_timeout": ("Data lake slow", "Data lake ${lake} did not answer within ${seconds} s."),
+    "lake_resting": (
+        "Data lake left alone",
+        "Data lake ${lake} failed too often and is not asked for the next ${seconds} s.",
+    ),
+    "lake_failed": ("Data lake failed", "Data lake ${lake} answered with HTTP status ${status}."),
+    "lake_refused_credentials": (
+        "Data lake refused",
+        "Data lake ${lake} refuses the gateway's credentials.",
+    ),
+    "lake_invalid_answer": (
+        "Unreadable data lake",
+        "The answer of data lake ${lake} cannot be used: ${detail}",
+    ),
+    "topology_stale": (
+        "Old map of sites",
+        "What is known of sites and storage is ${age_s} s old; there is nothing newer.",
+    ),
+}
+"""A data lake could not be asked, or not in full."""

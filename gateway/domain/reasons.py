@@ -18,7 +18,7 @@ from gateway.wire.documents import Document
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel
 
-REASONS_VERSION: Final = 1
+REASONS_VERSION: Final = 2
 """Raised whenever a code is added, or its text changes what it says."""
 
 
@@ -39,6 +39,10 @@ class AppliesTo(StrEnum):
     """A node answered, and offers nothing."""
     SESSION = "session"
     """A session is shown otherwise than its node shows it."""
+    DATA = "data"
+    """What is known, or not known, of where a request's data are."""
+    LAKE = "lake"
+    """A data lake could not be asked, or not in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class ReasonCode(StrEnum):
     UNKNOWN_QUANTITY = "unknown_quantity"
     ONLY_A_BOUND = "only_a_bound"
     DOMINATED = "dominated"
+    PLACEMENT_UNKNOWN = "placement_unknown"
+    PLACEMENT_APPROXIMATE = "placement_approximate"
     MAY_EXCEED_COST_LIMIT = "may_exceed_cost_limit"
     MAY_MISS_METRIC_LIMIT = "may_miss_metric_limit"
     COST_NOT_REPORTED = "cost_not_reported"
@@ -134,6 +140,21 @@ class ReasonCode(StrEnum):
     NODE_WENT_BACK = "node_went_back"
     NODE_ENDED_DIFFERENTLY = "node_ended_differently"
 
+    DATA_NOT_FOUND = "data_not_found"
+    DATA_WITHOUT_REPLICA = "data_without_replica"
+    DATA_PLACE_UNKNOWN = "data_place_unknown"
+    DATA_SIZE_UNKNOWN = "data_size_unknown"
+    COLLECTION_TOO_LARGE = "collection_too_large"
+    LOCATIONS_STALE = "locations_stale"
+
+    LAKE_UNAVAILABLE = "lake_unavailable"
+    LAKE_TIMEOUT = "lake_timeout"
+    LAKE_RESTING = "lake_resting"
+    LAKE_FAILED = "lake_failed"
+    LAKE_REFUSED_CREDENTIALS = "lake_refused_credentials"
+    LAKE_INVALID_ANSWER = "lake_invalid_answer"
+    TOPOLOGY_STALE = "topology_stale"
+
 
 _TEXTS: Final[tuple[tuple[AppliesTo, MessageLevel, reason_texts.Texts], ...]] = (
     (AppliesTo.KEPT, MessageLevel.INFO, reason_texts.KEPT),
@@ -143,6 +164,8 @@ _TEXTS: Final[tuple[tuple[AppliesTo, MessageLevel, reason_texts.Texts], ...]] = 
     (AppliesTo.SILENT, MessageLevel.WARN, reason_texts.SILENT),
     (AppliesTo.NO, MessageLevel.INFO, reason_texts.NO),
     (AppliesTo.SESSION, MessageLevel.WARN, reason_texts.SESSION),
+    (AppliesTo.DATA, MessageLevel.INFO, reason_texts.DATA),
+    (AppliesTo.LAKE, MessageLevel.WARN, reason_texts.LAKE),
 )
 
 REASONS: Final[Mapping[ReasonCode, ReasonEntry]] = {

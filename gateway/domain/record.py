@@ -6,15 +6,23 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from gateway.domain.placement import NodePlacement, placement_from_document
 from gateway.domain.policies import Policy, policy_from_document
-from gateway.domain.quantities import MICRO, Amount, Candidate, Placement, Quantity
+from gateway.domain.quantities import (
+    MICRO,
+    Amount,
+    Candidate,
+    Placement,
+    Quantity,
+    Whereabouts,
+)
 from gateway.domain.ranking import Ranking, Scored
 from gateway.domain.reasons import Reason, reason_from_document
 from gateway.domain.selection import Selection, select
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant, parse_instant
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 2
 """Of the document's form and of the arithmetic: a record of another version is not replayed."""
 
 
@@ -27,34 +35,41 @@ class RecordVersionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An offer that was dropped before ranking. ``uuid`` is None where it could not be read."""
+    """An offer that was dropped before ranking, for ``reasons``.
+
+    ``uuid`` is None where it could not be read; ``notes`` is what could not be made sure of.
+    """
 
     node: str
     uuid: UUID | None
     reasons: tuple[Reason, ...]
+    notes: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What a record leads to: the order, and what of it is handed out."""
 
+    record: "RankingRecord"
     ranking: Ranking
     selection: Selection
 
     def statements(self) -> tuple[tuple[Scored, Document], ...]:
         """The kept offers in order, each with what ``federation`` on the offer says of it."""
         return tuple(
-            (
-                scored,
-                {
-                    "node": scored.node,
-                    "rank": rank,
-                    "score": scored.score / MICRO,
-                    "reasons": [why.to_document() for why in self.ranking.reasons_of(scored)],
-                },
-            )
+            (scored, self._statement(rank, scored))
             for rank, scored in enumerate(self.selection.kept, start=1)
         )
+
+    def _statement(self, rank: int, scored: Scored) -> Document:
+        statement: Document = {
+            "node": scored.node,
+            "rank": rank,
+            "score": scored.score / MICRO,
+            "reasons": [why.to_document() for why in self.ranking.reasons_of(scored)],
+        }
+        placement = self.record.placement_of(scored.node, scored.uuid)
+        return statement if placement is None else statement | {"placement": placement.to_public()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,8 @@ class RankingRecord:
     """Everything that a ranking depends on.
 
     ``now`` is when the request came in; delays count from it, also for offers that came late.
-    ``handed_out`` are offers that the client has seen already.
+    ``handed_out`` are offers that the client has seen already. ``placements`` are those of all
+    nodes asked, empty where data play no part; ``declared`` are what single offers say themselves.
     """
 
     now: datetime
@@ -72,9 +88,18 @@ class RankingRecord:
     candidates: tuple[Candidate, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     handed_out: frozenset[UUID] = field(default=frozenset())
+    placements: Mapping[str, NodePlacement] = field(default_factory=dict)
+    declared: Mapping[UUID, NodePlacement] = field(default_factory=dict)
+
+    def placement_of(self, node: str, offer: UUID) -> NodePlacement | None:
+        """What is known of the request's data at that node, as far as that offer goes."""
+        return self.declared.get(offer) or self.placements.get(node)
 
     def with_more(
-        self, candidates: Iterable[Candidate], rejected: Iterable[Rejected] = ()
+        self,
+        candidates: Iterable[Candidate],
+        rejected: Iterable[Rejected] = (),
+        declared: Mapping[UUID, NodePlacement] | None = None,
     ) -> "RankingRecord":
         """The record with late offers taken in; those kept so far count as handed out."""
         kept = frozenset(scored.uuid for scored in replay(self).selection.kept)
@@ -83,6 +108,7 @@ class RankingRecord:
             candidates=(*self.candidates, *candidates),
             rejected=(*self.rejected, *rejected),
             handed_out=self.handed_out | kept,
+            declared={**self.declared, **(declared or {})},
         )
 
     def to_document(self) -> Document:
@@ -98,6 +124,13 @@ class RankingRecord:
             "candidates": [_candidate_document(one) for one in candidates],
             "rejected": sorted(rejected, key=lambda one: (one["node"], one["uuid"] or "")),
             "handed_out": sorted(str(uuid) for uuid in self.handed_out),
+            "placements": {
+                node: placement.to_document() for node, placement in sorted(self.placements.items())
+            },
+            "declared": {
+                str(uuid): placement.to_document()
+                for uuid, placement in sorted(self.declared.items())
+            },
         }
 
 
@@ -114,7 +147,7 @@ def replay(record: RankingRecord, policy: Policy | None = None) -> Decision:
         limit=record.limit,
         handed_out=record.handed_out if is_same else frozenset(),
     )
-    return Decision(ranking, selection)
+    return Decision(record, ranking, selection)
 
 
 def record_from_document(document: Mapping[str, Any]) -> RankingRecord:
@@ -125,7 +158,7 @@ def record_from_document(document: Mapping[str, Any]) -> RankingRecord:
     RecordVersionError
         It is of another version.
     ValueError
-        It names a quantity or a reason code that is not known.
+        It names a quantity, a basis or a reason code that is not known.
     """
     if document.get("version") != RECORD_VERSION:
         raise RecordVersionError(document.get("version"))
@@ -137,6 +170,12 @@ def record_from_document(document: Mapping[str, Any]) -> RankingRecord:
         candidates=tuple(_candidate(one) for one in document["candidates"]),
         rejected=tuple(_rejected(one) for one in document["rejected"]),
         handed_out=frozenset(UUID(uuid) for uuid in document["handed_out"]),
+        placements={
+            node: placement_from_document(one) for node, one in document["placements"].items()
+        },
+        declared={
+            UUID(uuid): placement_from_document(one) for uuid, one in document["declared"].items()
+        },
     )
 
 
@@ -152,17 +191,20 @@ def _candidate_document(candidate: Candidate) -> Document:
         "notes": [note.to_document() for note in candidate.notes],
     }
     if candidate.placement is not None:
-        document["placement"] = {"staging_ms": candidate.placement.staging_ms}
+        document["placement"] = {
+            "staging_ms": candidate.placement.staging_ms,
+            "at_least_ms": candidate.placement.at_least_ms,
+            "whereabouts": candidate.placement.whereabouts.value,
+        }
     return document
 
 
 def _candidate(document: Mapping[str, Any]) -> Candidate:
-    placement = document.get("placement")
     return Candidate(
         node=document["node"],
         uuid=UUID(document["uuid"]),
         start_delay_ms=document["start_delay_ms"],
-        placement=Placement(placement["staging_ms"]) if placement else None,
+        placement=_ranking_placement(document.get("placement")),
         amounts={
             Quantity(name): Amount(amount["value"], amount["is_bound"])
             for name, amount in document["amounts"].items()
@@ -171,11 +213,20 @@ def _candidate(document: Mapping[str, Any]) -> Candidate:
     )
 
 
+def _ranking_placement(document: Mapping[str, Any] | None) -> Placement | None:
+    if document is None:
+        return None
+    return Placement(
+        document["staging_ms"], document["at_least_ms"], Whereabouts(document["whereabouts"])
+    )
+
+
 def _rejected_document(rejected: Rejected) -> Document:
     return {
         "node": rejected.node,
         "uuid": str(rejected.uuid) if rejected.uuid else None,
         "reasons": [why.to_document() for why in rejected.reasons],
+        "notes": [note.to_document() for note in rejected.notes],
     }
 
 
@@ -184,4 +235,5 @@ def _rejected(document: Mapping[str, Any]) -> Rejected:
         node=document["node"],
         uuid=UUID(document["uuid"]) if document["uuid"] else None,
         reasons=tuple(reason_from_document(why) for why in document["reasons"]),
+        notes=tuple(reason_from_document(note) for note in document["notes"]),
     )

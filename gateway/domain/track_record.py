@@ -1,8 +1,10 @@
-"""How often a node kept its word: accepts that became sessions, against those that did not."""
+"""How far a node can be relied on: accepts that it honoured or not, offers in time or late."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from gateway.wire.documents import Document
 
 HALF_LIFE: Final = timedelta(days=7)
 """After this long an event counts half: a site that was mended last month is not held guilty."""
@@ -13,6 +15,7 @@ WHOLE: Final = 1_000_000
 _STEP = timedelta(seconds=1)
 _PRIOR_KEPT = 4 * WHOLE
 _PRIOR_BROKEN = 1 * WHOLE
+_PRIOR_TIMELY = 4 * WHOLE
 
 PRIOR_SHARE: Final = WHOLE * _PRIOR_KEPT // (_PRIOR_KEPT + _PRIOR_BROKEN)
 """The share of a node that nothing is known about: as though it had kept its word 4 times in 5."""
@@ -20,11 +23,16 @@ PRIOR_SHARE: Final = WHOLE * _PRIOR_KEPT // (_PRIOR_KEPT + _PRIOR_BROKEN)
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """Decayed counts of one node in millionths of an event, as they stood ``at`` that time."""
+    """Decayed counts of one node in millionths of an event, as they stood ``at`` that time.
+
+    ``kept`` and ``broken`` count accepts, ``timely`` and ``late`` answers with offers.
+    """
 
     kept: int
     broken: int
     at: datetime
+    timely: int = 0
+    late: int = 0
 
     def with_kept(self, now: datetime) -> "TrackRecord":
         """The record after an accept that became a session."""
@@ -36,16 +44,48 @@ class TrackRecord:
         decayed = self.as_of(now)
         return replace(decayed, broken=decayed.broken + WHOLE)
 
+    def with_timely(self, now: datetime) -> "TrackRecord":
+        """The record after offers that came in time."""
+        decayed = self.as_of(now)
+        return replace(decayed, timely=decayed.timely + WHOLE)
+
+    def with_late(self, now: datetime) -> "TrackRecord":
+        """The record after offers that came when the client had its answer."""
+        decayed = self.as_of(now)
+        return replace(decayed, late=decayed.late + WHOLE)
+
     def as_of(self, now: datetime) -> "TrackRecord":
         """The record decayed to ``now``; a clock that went back decays nothing."""
         age = max(now - self.at, timedelta(0))
-        return TrackRecord(_decayed(self.kept, age), _decayed(self.broken, age), max(now, self.at))
+        return TrackRecord(
+            _decayed(self.kept, age),
+            _decayed(self.broken, age),
+            max(now, self.at),
+            _decayed(self.timely, age),
+            _decayed(self.late, age),
+        )
 
     def share(self, now: datetime) -> int:
-        """How often the node kept its word, in millionths; ``PRIOR_SHARE`` if nothing is known."""
-        age = max(now - self.at, timedelta(0))
-        kept = _decayed(self.kept, age) + _PRIOR_KEPT
-        return WHOLE * kept // (kept + _decayed(self.broken, age) + _PRIOR_BROKEN)
+        """How often an offer came in time and was kept, in millionths.
+
+        ``PRIOR_SHARE`` if nothing is known.
+        """
+        record = self.as_of(now)
+        kept, timely = record.kept + _PRIOR_KEPT, record.timely + _PRIOR_TIMELY
+        accepts, answers = kept + record.broken + _PRIOR_BROKEN, timely + record.late
+        return WHOLE * kept * timely // (accepts * answers)
+
+    def to_document(self, now: datetime) -> Document:
+        """The counts as they weigh now, and what they come to, for people."""
+        record = self.as_of(now)
+        return {
+            "share": round(self.share(now) / WHOLE, 3),
+            "kept": round(record.kept / WHOLE, 3),
+            "broken": round(record.broken / WHOLE, 3),
+            "timely": round(record.timely / WHOLE, 3),
+            "late": round(record.late / WHOLE, 3),
+            "half_life_days": HALF_LIFE.days,
+        }
 
 
 def _decayed(count: int, age: timedelta) -> int:

@@ -13,6 +13,7 @@ from gateway.domain.quantities import (
     Direction,
     Placement,
     Quantity,
+    Whereabouts,
 )
 
 
@@ -97,24 +98,39 @@ def _worth(rule: Rule, basis: Basis, value: int | None, counted: int) -> Worth:
 
 
 def _begin(candidate: Candidate, rule: Rule, staging_rule: Rule) -> Worth:
-    """The later of start and end of staging; staging of unknown length is added to the wait."""
-    placement = candidate.placement
-    staging = placement.staging_ms if placement else 0
-    start = candidate.start_delay_ms
-    slack = staging_rule.prior if staging is None else 0
+    """The later of start and end of staging; staging of unknown length is added to the wait.
+
+    Data that nobody can locate add nothing, as they keep all nodes waiting alike; but then the
+    result is a bound, and never the best.
+    """
+    placement, start = candidate.placement, candidate.start_delay_ms
+    staging = _sure_ms(placement) if placement else 0
+    slack = staging_rule.prior if placement and _is_unknown_here(placement) else 0
     if start is None:
-        return _worth(rule, Basis.UNKNOWN, None, max(rule.prior, staging or 0) + slack)
-    counted = max(start, staging or 0) + slack
-    if staging is None:
-        return _worth(rule, Basis.BOUND, start, counted)
-    return _worth(rule, Basis.MEASURED, counted, counted)
+        return _worth(rule, Basis.UNKNOWN, None, max(rule.prior, staging) + slack)
+    wait = max(start, staging)
+    if slack or (placement and placement.whereabouts is not Whereabouts.KNOWN):
+        return _worth(rule, Basis.BOUND, wait, wait + slack)
+    return _worth(rule, Basis.MEASURED, wait, wait)
 
 
 def _staging(placement: Placement, rule: Rule) -> Worth:
-    staging = placement.staging_ms
-    if staging is None:
+    """What is not known of the time is added to what is."""
+    sure = _sure_ms(placement)
+    if placement.staging_ms is not None and placement.whereabouts is Whereabouts.KNOWN:
+        return _worth(rule, Basis.MEASURED, sure, sure)
+    if not sure:
         return _worth(rule, Basis.UNKNOWN, None, rule.prior)
-    return _worth(rule, Basis.MEASURED, staging, staging)
+    return _worth(rule, Basis.BOUND, sure, sure + rule.prior)
+
+
+def _sure_ms(placement: Placement) -> int:
+    return placement.at_least_ms if placement.staging_ms is None else placement.staging_ms
+
+
+def _is_unknown_here(placement: Placement) -> bool:
+    """Whether what is known of the data does not say how long this node would wait for them."""
+    return placement.staging_ms is None and placement.whereabouts is not Whereabouts.UNKNOWN
 
 
 def _amount(amount: Amount | None, rule: Rule) -> Worth:

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from gateway.domain.policies import POLICIES, YARDSTICKS, Policy
-from gateway.domain.quantities import Amount, Candidate, Placement, Quantity
+from gateway.domain.quantities import Amount, Candidate, Placement, Quantity, Whereabouts
 from gateway.wire.phases import SessionPhase
 from gateway.wire.times import Interval
 from gateway.wire.views import Bounds, SessionView
@@ -61,7 +61,12 @@ def amounts() -> st.SearchStrategy[dict[Quantity, Amount]]:
 
 def placements() -> st.SearchStrategy[Placement | None]:
     """Nothing to place, not known where, or so long to stage."""
-    return st.none() | st.builds(Placement, st.none() | _MILLISECONDS)
+    return st.none() | st.builds(
+        Placement,
+        st.none() | _MILLISECONDS,
+        at_least_ms=_MILLISECONDS,
+        whereabouts=st.sampled_from(Whereabouts),
+    )
 
 
 candidates: st.SearchStrategy[Candidate] = st.builds(
