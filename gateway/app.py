@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.api.callers import PUBLIC_URL, READS
 from gateway.api.nodes import NODES, add_node_routes
 from gateway.api.outputs import OUTPUTS, add_output_routes
+from gateway.api.rankings import EXPLANATIONS, add_ranking_routes
 from gateway.api.requests import DIRECT, OFFERS, add_request_routes
 from gateway.api.sessions import ACCEPTANCE, CLOCK, SESSIONS, add_session_routes
 from gateway.clients.broker import BrokerClient
@@ -27,9 +28,11 @@ from gateway.httpkit.auth import Authenticator
 from gateway.httpkit.health import Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.telemetry import HttpMetrics
+from gateway.lake_assembly import LakeParts, build_lakes
 from gateway.services.acceptance import AcceptanceService
 from gateway.services.background import BackgroundService, Duty
 from gateway.services.direct import DirectService
+from gateway.services.explanations import ExplanationService
 from gateway.services.fanout import FanoutService
 from gateway.services.fanout_metrics import FanoutMetrics
 from gateway.services.gateway_metrics import PREFIX, GatewayMetrics
@@ -40,8 +43,11 @@ from gateway.services.offer_book import OfferBook
 from gateway.services.offers import OffersService
 from gateway.services.outbox import Outbox
 from gateway.services.outputs import OutputsService
+from gateway.services.placing import PlacingService
+from gateway.services.planning import Planner
 from gateway.services.registry import NodeRegistry
 from gateway.services.sessions import SessionService
+from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores, Transitions
 from gateway.stores.commands import CommandStore
 from gateway.stores.database import Database, path_of
@@ -78,8 +84,10 @@ def build_app(
     if settings.public_url is not None:
         app[PUBLIC_URL] = settings.public_url
     app[CLOCK] = clock
-    _add_services(app, settings, database, clock, metrics)
+    lakes = build_lakes(settings, data_dir, clock, metrics.registry)
+    _add_services(app, settings, database, clock, metrics, lakes)
     add_request_routes(app)
+    add_ranking_routes(app)
     add_session_routes(app)
     add_output_routes(app)
     add_node_routes(app)
@@ -100,6 +108,7 @@ def _add_services(
     database: Database,
     clock: Clock,
     metrics: HttpMetrics,
+    lakes: LakeParts,
 ) -> None:
     transport = AiohttpTransport()
     registry = NodeRegistry(clock.now)
@@ -111,7 +120,9 @@ def _add_services(
     offersets, keys = OfferSetStore(), IdempotencyStore()
     outbox_wake = asyncio.Event()
     counts = GatewayMetrics(metrics.registry)
-    transitions = Transitions(stores, clock, settings.commands, outbox_wake)
+    transitions = Transitions(
+        stores, clock, settings.commands, outbox_wake, StagingFeedback(registry)
+    )
     node_calls = NodeCalls(registry)
     sessions = SessionService(database, stores, transitions, node_calls, clock, settings.sessions)
     acceptance = AcceptanceService(
@@ -126,16 +137,30 @@ def _add_services(
     )
     idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
     fanout = FanoutService(registry, FanoutMetrics(metrics.registry))
+    policies = policies_from_settings(settings.policies)
+    refusals = RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s))
+    planner = Planner(
+        registry=registry,
+        placing=PlacingService(
+            lakes.locator if settings.locates_data else None, settings.placement
+        ),
+        refusals=refusals,
+        policies=policies,
+        clock=clock,
+        settings=settings.federation,
+        placement=settings.placement,
+    )
+    book = OfferBook(database, stores, offersets, transitions, clock)
     offers = OffersService(
         registry=registry,
         fanout=fanout,
-        book=OfferBook(database, stores, offersets, transitions, clock),
+        book=book,
         idempotency=idempotency,
         node_calls=node_calls,
-        refusals=RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s)),
-        policies=policies_from_settings(settings.policies),
+        planner=planner,
+        refusals=refusals,
         clock=clock,
-        settings=settings.federation,
+        name=settings.federation.name,
         metrics=counts,
         mint=uuid4,
     )
@@ -158,6 +183,7 @@ def _add_services(
             Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
             Duty("measure", housekeeping.measure, asyncio.Event()),
             Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
+            *lakes.duties,
         )
     )
     app[NODES] = registry
@@ -165,6 +191,9 @@ def _add_services(
     app[ACCEPTANCE] = acceptance
     app[OUTPUTS] = OutputsService(sessions, node_calls)
     app[OFFERS] = offers
+    app[EXPLANATIONS] = ExplanationService(
+        book, policies, shows_replicas=settings.placement.shows_replicas
+    )
     app[DIRECT] = DirectService(
         offers=offers,
         acceptance=acceptance,
@@ -179,7 +208,7 @@ def _add_services(
         # In this order they come up, and in the reverse they go down: late answers need the
         # database, and commands the connections.
         await database.open()
-        async with transport:
+        async with transport, lakes.running():
             await background.start()
             yield
             await fanout.aclose()

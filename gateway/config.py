@@ -23,7 +23,14 @@ from gateway.httpkit.settings import (
     TypedSettingsSchema,
     load_settings,
 )
-from gateway.settings import CommandSettings, FederationSettings, SessionSettings
+from gateway.lake_schemas import LakeSectionsSchema
+from gateway.lake_settings import LakeSections
+from gateway.settings import (
+    CommandSettings,
+    FederationSettings,
+    PlacementSettings,
+    SessionSettings,
+)
 from gateway.stores.database import path_of
 
 _NAME: Final = validate.Regexp(
@@ -83,7 +90,8 @@ class NodeSettings:
     """One node of the federation.
 
     ``storage`` names the Rucio storage elements near it. ``reports_memory`` is false for nodes
-    whose memory figures repeat their cores, as upstream's do.
+    whose memory figures repeat their cores, as upstream's do; ``simple_data`` is for nodes that
+    refuse SKAO and Rucio data, as upstream's do: they get the URL of the nearest replica.
     """
 
     name: str
@@ -94,6 +102,7 @@ class NodeSettings:
     enabled: bool = True
     max_in_flight: int = 64
     reports_memory: bool = True
+    simple_data: bool = False
 
     def to_profile(self) -> NodeProfile:
         """The node as the rest of the gateway knows it."""
@@ -106,19 +115,26 @@ class NodeSettings:
             is_enabled=self.enabled,
             max_in_flight=self.max_in_flight,
             reports_memory=self.reports_memory,
+            simple_data=self.simple_data,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatewaySettings(ServerSettings):
+class GatewaySettings(ServerSettings, LakeSections):
     """Everything in the gateway's settings file; ``policies`` as in ``policies_from_settings``."""
 
     database: str = "sqlite:///gateway.db"
     nodes: tuple[NodeSettings, ...] = ()
     federation: FederationSettings = field(default_factory=FederationSettings)
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
     sessions: SessionSettings = field(default_factory=SessionSettings)
     commands: CommandSettings = field(default_factory=CommandSettings)
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def locates_data(self) -> bool:
+        """Whether there is anything to find data with."""
+        return bool(self.data_lake) or any(site.hosts for site in self.sites.values())
 
 
 class _BasicSchema(SettingsSchema):
@@ -162,6 +178,7 @@ class _NodeSchema(SettingsSchema):
     enabled = fields.Boolean(truthy={True}, falsy={False})
     max_in_flight = fields.Integer(strict=True, validate=validate.Range(min=1, max=10_000))
     reports_memory = fields.Boolean(truthy={True}, falsy={False})
+    simple_data = fields.Boolean(truthy={True}, falsy={False})
 
 
 class _FederationSchema(SettingsSchema):
@@ -179,6 +196,17 @@ class _FederationSchema(SettingsSchema):
     late_s = fields.Float(validate=validate.Range(min=0, max=3600))
     hop_limit = fields.Integer(strict=True, validate=validate.Range(min=1, max=32))
     refusal_memory_s = fields.Float(validate=validate.Range(min=0, max=86_400))
+
+
+class _PlacementSchema(SettingsSchema):
+    settings_class: ClassVar[type] = PlacementSettings
+
+    locate_s = fields.Float(validate=validate.Range(min=0, max=60))
+    locate_share = fields.Float(validate=validate.Range(min=0, max=0.9))
+    usual_gbit_s = fields.Float(validate=validate.Range(min=0.001, max=100_000))
+    setup_s = fields.Float(validate=validate.Range(min=0, max=86_400))
+    tape_s = fields.Float(validate=validate.Range(min=0, max=604_800))
+    shows_replicas = fields.Boolean(truthy={True}, falsy={False})
 
 
 class _SessionsSchema(SettingsSchema):
@@ -214,7 +242,7 @@ class _CommandsSchema(SettingsSchema):
             )
 
 
-class GatewaySchema(ServerSchema):
+class GatewaySchema(ServerSchema, LakeSectionsSchema):
     """The whole settings file."""
 
     settings_class: ClassVar[type] = GatewaySettings
@@ -222,6 +250,7 @@ class GatewaySchema(ServerSchema):
     database = fields.String()
     nodes = fields.List(fields.Nested(_NodeSchema()))
     federation = fields.Nested(_FederationSchema())
+    placement = fields.Nested(_PlacementSchema())
     sessions = fields.Nested(_SessionsSchema())
     commands = fields.Nested(_CommandsSchema())
     policies = fields.Dict(

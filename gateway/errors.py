@@ -75,6 +75,31 @@ class UnknownPolicyError(ProblemError):
         super().__init__(f"There is no policy {policy!r}; choose one of {', '.join(known)}.")
 
 
+class InvalidPolicyError(ProblemError):
+    """Weights that make no policy."""
+
+    slug = "invalid-policy"
+    title = "Not a ranking policy"
+    status = 422
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(f"These weights make no policy: {'; '.join(faults)}.")
+
+
+class NotReplayableError(ProblemError):
+    """The inputs of the ranking were saved by another version, which counted differently."""
+
+    slug = "ranking-not-replayable"
+    title = "Ranking cannot be replayed"
+    status = 409
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(
+            f"Offer set {uuid} was ranked by another version of this gateway; "
+            "what that would decide can no longer be told."
+        )
+
+
 class NoNodeAnsweredError(ProblemError):
     """Not one node could be reached in time; a NO would be a lie."""
 

@@ -26,6 +26,24 @@ class FederationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacementSettings:
+    """How the data of a request are located and weighed.
+
+    Locating takes ``locate_s`` at most, and no more than ``locate_share`` of what the client waits.
+    ``usual_gbit_s`` is taken for sites and links that say nothing of their own; ``setup_s`` passes
+    before anything moves, ``tape_s`` more before a tape gives anything. ``shows_replicas``: clients
+    see the replicas that nodes were told of, which may come from a privileged account.
+    """
+
+    locate_s: float = 2.0
+    locate_share: float = 0.4
+    usual_gbit_s: float = 10.0
+    setup_s: float = 30.0
+    tape_s: float = 600.0
+    shows_replicas: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSettings:
     """How sessions are read, followed and forgotten; in seconds unless the name says days."""
 

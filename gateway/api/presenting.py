@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from gateway.api.callers import PUBLIC_URL
+from gateway.domain.placement_metrics import with_placement_metrics
 from gateway.domain.showing import show_offerset, show_session
 from gateway.httpkit.bodies import base_url
 from gateway.services.offers import OfferSetReading
@@ -19,14 +20,16 @@ def own_base_url(request: web.Request) -> str:
 def present_session(reading: SessionReading, base: str) -> Document:
     """A session, with its options, messages and place in the federation."""
     row = reading.row
-    return show_session(
+    federation = from_json(row.federation) if row.federation else None
+    document = show_session(
         from_json(row.document or b"{}"),
         base_url=base,
         phase=row.phase,
         is_owner=reading.is_owner,
         messages=reading.messages,
-        federation=from_json(row.federation) if row.federation else None,
+        federation=federation,
     )
+    return with_placement_metrics(document, federation)
 
 
 def present_offerset(reading: OfferSetReading, base: str) -> Document:

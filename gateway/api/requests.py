@@ -25,7 +25,8 @@ from gateway.httpkit.operations import (
     response_schema,
 )
 from gateway.services.direct import DirectService, FailedDirect
-from gateway.services.offers import OfferQuestion, OffersService
+from gateway.services.offers import OffersService
+from gateway.services.planning import OfferQuestion
 from gateway.wire.codecs.roots import ROOT_OFFERSET, ROOT_SESSION
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema

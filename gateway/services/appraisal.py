@@ -1,7 +1,8 @@
 """What the answers to one request are worth: which offers can be kept, in which order, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -10,7 +11,9 @@ import msgspec
 
 from gateway.clients.broker import ReceivedOffer
 from gateway.domain.coverage import CoverageEntry, Outcome
-from gateway.domain.judging import judge, unchecked_limits
+from gateway.domain.judging import Judgement, judge, unchecked_limits
+from gateway.domain.node import NodeProfile
+from gateway.domain.placement import NodePlacement
 from gateway.domain.policies import Policy
 from gateway.domain.quantities import Candidate, measure
 from gateway.domain.reasons import Reason, ReasonCode, reason
@@ -60,17 +63,50 @@ def read_request(document: Document) -> RequestView:
         return view_of_request({k: v for k, v in document.items() if k != "schedule"})
 
 
+def _as_it_is(_node: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What answers to one request are held against.
+
+    ``now`` is when the request came in. ``placements`` are those of the nodes asked, empty where
+    data play no part; ``data_messages`` is what clients are told of their data. ``restoring`` says
+    how a node's documents are turned back into what the client asked for; None: as they are.
+    """
+
+    view: RequestView
+    now: datetime
+    policy: Policy
+    per_node: int
+    limit: int
+    placements: Mapping[str, NodePlacement] = field(default_factory=dict)
+    data_messages: Sequence[Document] = ()
+    restoring: Callable[[str], bytes | None] = _as_it_is
+
+    def placement_of(self, offer: SessionView, node: str) -> NodePlacement | None:
+        """What is known of the data at the node that makes this offer."""
+        placement = self.placements.get(node)
+        return placement.with_declared(offer) if placement else None
+
+    def judge(self, offer: SessionView, profile: NodeProfile, seen: datetime) -> Judgement:
+        """Whether the offer, seen at that time, keeps to the request."""
+        return judge(
+            offer,
+            self.view,
+            seen,
+            placement=self.placement_of(offer, profile.name),
+            reports_memory=profile.reports_memory,
+        )
+
+
 class Appraisal:
     """Takes in answers one by one; the same answers in the same order give the same result."""
 
-    def __init__(
-        self, view: RequestView, now: datetime, policy: Policy, per_node: int, limit: int
-    ) -> None:
-        self._view = view
-        self._now = now
-        self._policy = policy
-        self._per_node = per_node
-        self._limit = limit
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._declared: dict[UUID, NodePlacement] = {}
         self._candidates: list[Candidate] = []
         self._rejected: list[Rejected] = []
         self._usable: dict[str, int] = {}
@@ -80,9 +116,9 @@ class Appraisal:
         """Every hold that can be named, kept or not."""
 
     @property
-    def now(self) -> datetime:
-        """When the request came in."""
-        return self._now
+    def declared(self) -> Mapping[UUID, NodePlacement]:
+        """What single offers say of data about which nothing is known here."""
+        return self._declared
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -110,7 +146,7 @@ class Appraisal:
         if answer.reply is None:
             return
         for offer in answer.offers:
-            self._add_offer(offer, node, known, seen or self._now)
+            self._add_offer(offer, node, known, seen or self._terms.now)
         for dropped in answer.reply.dropped:
             self._reject(answer.node, dropped.uuid, dropped.reason)
             if dropped.uuid is not None and dropped.uuid not in known:
@@ -137,20 +173,36 @@ class Appraisal:
     def record(self) -> RankingRecord:
         """What the ranking depends on."""
         return RankingRecord(
-            now=self._now,
-            policy=self._policy,
-            per_node=self._per_node,
-            limit=self._limit,
+            now=self._terms.now,
+            policy=self._terms.policy,
+            per_node=self._terms.per_node,
+            limit=self._terms.limit,
             candidates=self.candidates,
             rejected=self.rejected,
+            placements=self._terms.placements,
+            declared=self._declared,
         )
+
+    def restoring_of(self, node: str) -> bytes | None:
+        """How the node's documents are turned back into what the client asked for."""
+        return self._terms.restoring(node)
 
     def messages(self, coverage: Iterable[CoverageEntry]) -> list[Document]:
         """What clients are told that cannot see the coverage."""
+        terms = self._terms
+        placements = [*terms.placements.values(), *self._declared.values()]
+        known = {
+            quote.type
+            for placement in placements
+            if placement.exact_ms is not None
+            for quote in placement.ranges()
+        }
+        unchecked = unchecked_limits(terms.view, self._views, known)
         return [
-            *node_messages(coverage, self._now),
+            *node_messages(coverage, terms.now),
             *self._node_messages,
-            *(why.to_message(self._now) for why in unchecked_limits(self._view, self._views)),
+            *terms.data_messages,
+            *(why.to_message(terms.now) for why in unchecked),
         ]
 
     def _add_offer(
@@ -164,21 +216,26 @@ class Appraisal:
         if known and not known.isdisjoint(offer.view.component_uuids):
             self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
-        judgement = judge(offer.view, self._view, seen, reports_memory=profile.reports_memory)
+        terms = self._terms
+        judgement = terms.judge(offer.view, profile, seen)
         if not judgement.is_kept:
-            self._reject(profile.name, uuid, *judgement.drops)
+            self._rejected.append(Rejected(profile.name, uuid, judgement.drops, judgement.notes))
             return
         self._usable[profile.name] += 1
         self._views.append(offer.view)
+        placement = terms.placement_of(offer.view, profile.name)
+        if placement is not None and placement is not terms.placements.get(profile.name):
+            self._declared[uuid] = placement
         self._candidates.append(
             measure(
                 offer.view,
-                self._view,
-                self._now,
+                terms.view,
+                terms.now,
                 node=profile.name,
+                placement=placement.to_ranking() if placement else None,
                 track_record=node.track_record,
                 reports_memory=profile.reports_memory,
-                notes=judgement.notes,
+                notes=(*judgement.notes, *(placement.notes() if placement else ())),
             )
         )
 
@@ -190,7 +247,7 @@ class Appraisal:
         for count, said in enumerate(messages):
             if count == MAX_NODE_MESSAGES:
                 break
-            item = mended(said, self._now)
+            item = mended(said, self._terms.now)
             self._node_messages.append(item | {"values": {**item.get("values", {}), "node": node}})
 
 

@@ -12,7 +12,8 @@ from gateway.services.acceptance import AcceptanceService
 from gateway.services.caller import Caller
 from gateway.services.idempotency import IdempotencyService
 from gateway.services.keyed_locks import KeyedLocks
-from gateway.services.offers import OfferQuestion, OfferSetReading, OffersService
+from gateway.services.offers import OfferSetReading, OffersService
+from gateway.services.planning import OfferQuestion
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.settings import SessionSettings
 from gateway.wire.documents import Document, from_json

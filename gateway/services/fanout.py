@@ -121,7 +121,7 @@ class _Until:
 class _Call:
     """One node being asked."""
 
-    __slots__ = ("began", "has_place", "node", "progress", "question", "sent", "task")
+    __slots__ = ("began", "has_place", "is_due", "node", "progress", "question", "sent", "task")
 
     def __init__(self, question: NodeQuestion, node: RegisteredNode, began: float) -> None:
         self.question = question
@@ -130,6 +130,7 @@ class _Call:
         self.progress = Progress()
         self.sent: float | None = None
         self.has_place = False
+        self.is_due = False
         self.task: asyncio.Task[None] | None = None
 
     def release(self) -> None:
@@ -242,7 +243,8 @@ class FanoutService:
         for call in calls:
             if call.node.name in gathering.answers:
                 continue
-            if ended is Ended.DEADLINE:
+            call.is_due = ended is Ended.DEADLINE
+            if call.is_due:
                 outcome, code = Outcome.TIMEOUT, TIMEOUT_REASONS[call.progress.stage]
             else:
                 outcome, code = Outcome.LATE, ReasonCode.NOT_WAITED_FOR
@@ -292,6 +294,8 @@ class FanoutService:
             self._metrics.answered_late(answer.node)
             _log.info("node_answered_late", node=answer.node, offers=len(answer.offers))
             call.node.note(Outcome.LATE, answer.reason, took_s=answer.took_s, was_heard=True)
+            if call.is_due and answer.offers:
+                call.node.note_offers(was_late=True)
             await self._hand_over(answer, on_late)
 
     def _unanswered(self, call: _Call, gathering: _Gathering) -> None:
@@ -354,6 +358,8 @@ class FanoutService:
             took_s = asyncio.get_running_loop().time() - call.sent
         was_heard = answer.outcome in _HEARD
         call.node.note(answer.outcome, answer.reason, took_s=took_s, was_heard=was_heard)
+        if answer.outcome is Outcome.ANSWERED:
+            call.node.note_offers(was_late=False)
         self._metrics.node_asked(answer.node, answer.outcome, answer.took_s)
         _log.log(
             logging.WARNING if answer.outcome in _FAILURES else logging.INFO,

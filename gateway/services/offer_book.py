@@ -15,6 +15,7 @@ from gateway.domain.coverage import (
 )
 from gateway.domain.reasons import ReasonCode, reason
 from gateway.domain.record import Decision, RankingRecord, record_from_document, replay
+from gateway.domain.restoring import restored
 from gateway.services.appraisal import Appraisal, Hold, messages_without, node_messages
 from gateway.services.fanout import NodeAnswer
 from gateway.services.registry import RegisteredNode
@@ -25,7 +26,6 @@ from gateway.stores.offersets import OfferSetRow, OfferSetStore
 from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import SessionPhase
-from gateway.wire.views import RequestView
 
 UNSAID_EXPIRY: Final = timedelta(minutes=5)
 """How long an offer that does not say when it expires is taken to last: upstream's own time."""
@@ -118,15 +118,15 @@ class OfferBook:
     async def add_late(
         self,
         uuid: UUID,
-        view: RequestView,
+        appraisal: Appraisal,
         answer: NodeAnswer,
         node: RegisteredNode,
         known: AbstractSet[UUID],
     ) -> bool:
         """Take a late answer into its offer set where there is room; let the rest of it go.
 
-        What was handed out stays: a late offer only ever comes in addition. False when there is no
-        such offer set, and nothing was done.
+        What was handed out stays: a late offer only ever comes in addition. ``appraisal`` is a new
+        one. False when there is no such offer set, and nothing was done.
         """
         now = self._clock.now()
         async with self._database.transaction() as tx:
@@ -134,14 +134,15 @@ class OfferBook:
             if row is None:
                 return False
             record = record_from_document(from_json(row.record))
-            appraisal = Appraisal(view, record.now, record.policy, record.per_node, record.limit)
             appraisal.add(answer, node, known, seen=now)
             shown = await self._stores.sessions.of_offerset(tx, uuid)
             is_settled = any(_settles(one) for one in shown)
             if is_settled or not row.is_open:
                 await self._add_sessions(tx, row, [], appraisal.holds, now)
             else:
-                record = record.with_more(appraisal.candidates, appraisal.rejected)
+                record = record.with_more(
+                    appraisal.candidates, appraisal.rejected, appraisal.declared
+                )
                 await self._rank_anew(tx, row, record, appraisal, shown, now)
             await self._say_late(tx, row, record, appraisal, answer)
         return True
@@ -246,6 +247,7 @@ def _kept_rows(
         hold = appraisal.holds.get(scored.uuid)
         if hold is None or hold.offer is None:
             continue
+        restoring = appraisal.restoring_of(scored.node)
         rows.append(
             SessionRow(
                 uuid=scored.uuid,
@@ -256,10 +258,11 @@ def _kept_rows(
                 phase=SessionPhase.OFFERED,
                 asked=None,
                 expires=hold.expires or now + UNSAID_EXPIRY,
-                document=hold.offer.raw,
+                document=restored(hold.offer.raw, restoring),
                 federation=to_json(_with_path(statement, hold.offer.raw)),
                 observed=now,
                 changed=now,
+                restoring=restoring,
             )
         )
     return rows

@@ -11,6 +11,7 @@ from gateway.domain.coverage import Outcome
 from gateway.domain.latency import LatencyRecord
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason
+from gateway.domain.staging_record import AS_ESTIMATED, Report, StagingRecord
 from gateway.domain.track_record import WHOLE, TrackRecord
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
@@ -21,7 +22,8 @@ class NodeSnapshot:
     """What is known of a node at one moment, all of it from its own answers.
 
     ``last_seen`` is when it last said anything at all, sense or not. ``kept_share`` is how often it
-    kept its word on accepted offers, 0..1, since this process began.
+    kept its word, 0..1, since this process began; ``track_record`` has the counts behind it and
+    ``staging`` how its transfers went, both decayed.
     """
 
     profile: NodeProfile
@@ -35,6 +37,8 @@ class NodeSnapshot:
     mean_s: float | None
     p50_s: float | None
     p95_s: float | None
+    track_record: Document
+    staging: Document
 
     def to_document(self) -> Document:
         """The node for ``GET /nodes``; what is not known is null. No credentials."""
@@ -59,6 +63,8 @@ class NodeSnapshot:
             },
             "in_flight": self.in_flight,
             "kept_share": self.kept_share,
+            "track_record": self.track_record,
+            "staging": self.staging,
         }
 
 
@@ -75,6 +81,7 @@ class RegisteredNode:
         self.latency = LatencyRecord()
         self.honours_idempotency = client.profile.honours_idempotency
         self.track_record = TrackRecord(0, 0, clock())
+        self.staging_record = StagingRecord(AS_ESTIMATED, 0, clock())
         self._clock = clock
         self._slots = asyncio.Semaphore(client.profile.max_in_flight)
         self._in_flight = 0
@@ -127,10 +134,19 @@ class RegisteredNode:
         if took_s is not None:
             self.latency.add(took_s)
 
+    def note_offers(self, *, was_late: bool) -> None:
+        """Learn from an answer with offers whether the node is in time."""
+        record, now = self.track_record, self._clock()
+        self.track_record = record.with_late(now) if was_late else record.with_timely(now)
+
     def note_accept(self, *, was_kept: bool) -> None:
         """Learn from an accepted offer whether the node kept its word."""
         record, now = self.track_record, self._clock()
         self.track_record = record.with_kept(now) if was_kept else record.with_broken(now)
+
+    def note_staging(self, report: Report) -> None:
+        """Learn from what the node says it has staged how its transfers go."""
+        self.staging_record = self.staging_record.with_report(report, self._clock())
 
     def note_idempotency(self, *, was_echoed: bool) -> None:
         """Learn from an answer to a request that carried a key, unless the settings say it."""
@@ -139,6 +155,7 @@ class RegisteredNode:
 
     def snapshot(self) -> NodeSnapshot:
         """What is known of the node now."""
+        now = self._clock()
         return NodeSnapshot(
             profile=self.profile,
             outcome=self._outcome,
@@ -147,10 +164,12 @@ class RegisteredNode:
             last_seen=self._last_seen,
             honours_idempotency=self.honours_idempotency,
             in_flight=self._in_flight,
-            kept_share=round(self.track_record.share(self._clock()) / WHOLE, 3),
+            kept_share=round(self.track_record.share(now) / WHOLE, 3),
             mean_s=self.latency.mean_s,
             p50_s=self.latency.quantile(0.5),
             p95_s=self.latency.quantile(0.95),
+            track_record=self.track_record.to_document(now),
+            staging=self.staging_record.to_document(now),
         )
 
 

@@ -9,8 +9,10 @@ from uuid import UUID
 from gateway.clients.broker import SessionReply
 from gateway.clock import Clock
 from gateway.domain.overlay import show
+from gateway.domain.restoring import restored
 from gateway.domain.showing import with_message
 from gateway.errors import UnknownSessionError
+from gateway.services.staging_feedback import StagingFeedback
 from gateway.settings import CommandSettings
 from gateway.stores.commands import CommandStore, Wish
 from gateway.stores.database import Transaction
@@ -54,13 +56,20 @@ class Stores:
 class Transitions:
     """Moves sessions. Nothing here speaks to a node: that follows, once the move is saved.
 
-    ``wake`` is set whenever a command was written, for whoever delivers them.
+    ``wake`` is set whenever a command was written, for whoever delivers them; ``feedback`` is told
+    of what nodes say they have staged.
     """
 
     def __init__(
-        self, stores: Stores, clock: Clock, settings: CommandSettings, wake: asyncio.Event
+        self,
+        stores: Stores,
+        clock: Clock,
+        settings: CommandSettings,
+        wake: asyncio.Event,
+        feedback: StagingFeedback,
     ) -> None:
         self._stores = stores
+        self._feedback = feedback
         self._clock = clock
         self._settings = settings
         self.wake = wake
@@ -153,8 +162,10 @@ class Transitions:
             # asked later may have been answered earlier, and clocks are set back.
             seen = max(seen, row.observed)
         if row.observed <= seen or row.observed > now:
-            await self._stores.sessions.observe(tx, row.uuid, document=reply.raw, observed=seen)
-            row = replace(row, document=reply.raw, observed=seen)
+            self._feedback.note(row, reply.view)
+            document = restored(reply.raw, row.restoring)
+            await self._stores.sessions.observe(tx, row.uuid, document=document, observed=seen)
+            row = replace(row, document=document, observed=seen)
         if phase is row.phase:
             return row
         was_offered = row.phase is SessionPhase.OFFERED

@@ -101,5 +101,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE INDEX events_by_session ON events (session)",
     ),
+    (
+        # How the node's document is turned back into what its client asked for; NULL: as it is.
+        "ALTER TABLE sessions ADD COLUMN restoring BLOB",
+    ),
 )
 """One tuple of statements a version, the first is version 1."""

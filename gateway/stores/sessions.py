@@ -10,7 +10,7 @@ from gateway.wire.phases import SessionPhase
 
 _COLUMNS = (
     "uuid, offerset, node, owner, position, phase, asked, expires, document, federation, observed, "
-    "changed"
+    "changed, restoring"
 )
 
 
@@ -21,7 +21,8 @@ class SessionRow:
     ``position`` is its rank from 1, None for a hold that was let go and is not shown. ``phase`` is
     what the gateway shows, ``asked`` what it has asked the node for. ``document`` is the node's
     last copy (JSON, None for what is not shown), seen at ``observed``; ``federation`` is what the
-    gateway adds to it. ``changed`` is when the phase last moved.
+    gateway adds to it. ``changed`` is when the phase last moved. ``restoring`` is how every later
+    copy is turned back into what the client asked for (``gateway.domain.restoring``).
     """
 
     uuid: UUID
@@ -36,6 +37,7 @@ class SessionRow:
     federation: bytes | None
     observed: datetime
     changed: datetime
+    restoring: bytes | None = None
 
 
 def _from_row(row: Row) -> SessionRow:
@@ -52,6 +54,7 @@ def _from_row(row: Row) -> SessionRow:
         federation=row["federation"],
         observed=from_micros(row["observed"]),
         changed=from_micros(row["changed"]),
+        restoring=row["restoring"],
     )
 
 
@@ -75,7 +78,7 @@ class SessionStore:
     async def add(self, tx: Transaction, rows: Iterable[SessionRow]) -> None:
         """Keep new sessions; one whose UUID is taken is passed over."""
         await tx.execute_many(
-            f"INSERT INTO sessions ({_COLUMNS}) VALUES ({','.join('?' * 12)}) "  # noqa: S608
+            f"INSERT INTO sessions ({_COLUMNS}) VALUES ({','.join('?' * 13)}) "  # noqa: S608
             "ON CONFLICT (uuid) DO NOTHING",
             [
                 (
@@ -91,6 +94,7 @@ class SessionStore:
                     row.federation,
                     to_micros(row.observed),
                     to_micros(row.changed),
+                    row.restoring,
                 )
                 for row in rows
             ],

@@ -120,8 +120,13 @@ def settings(uuids: dict[str, str]) -> str:
             f'parameters."path.uuid" = {{ dictionary = "{path}", probability = 0.5 }}',
         ]
     # What is generated can seldom be executed, and a FAILED session comes with a 400. A short
-    # idempotency key is generated again, with another body.
-    for path, more in (("/requests", '"422"'), ("/direct", '"400", "422"')):
+    # idempotency key is generated again, with another body. Which policies and quantities there are
+    # is for the settings to say.
+    for path, more in (
+        ("/requests", '"422"'),
+        ("/direct", '"400", "422"'),
+        ("/offersets/{uuid}/ranking", '"400", "404", "422"'),
+    ):
         lines += [
             "[[operations]]",
             f'include-path = "{path}"',

@@ -34,16 +34,24 @@ class ConnectorSchema(WireSchema):
 
 
 class PlacementSchema(WireSchema):
-    """Where the data of an offer lies, in bytes and seconds, and how that is known."""
+    """Where the data of an offer lies, in bytes and seconds, and how that is known.
+
+    Of ``resources`` in the request, ``unlocated`` lie at least in part nobody knows where; the rest
+    is about the others. ``correction`` is how much faster the node's own reports made its links.
+    """
 
     bytes_total = Whole(allow_none=True)
     bytes_local = Whole(allow_none=True)
     bytes_to_move = Whole(allow_none=True)
+    files_to_move = Whole(allow_none=True)
     staging_s = Number(allow_none=True)
     proximity = Number(allow_none=True)
     basis = text()
     age_s = Number(allow_none=True)
     approximate = Flag(allow_none=True)
+    resources = Whole(allow_none=True)
+    unlocated = Whole(allow_none=True)
+    correction = Number(allow_none=True)
 
 
 class ReasonSchema(WireSchema):
