@@ -83,8 +83,21 @@ def parser() -> argparse.ArgumentParser:
                 "--timeout", type=_seconds, metavar="S", help="give up after so many seconds"
             )
     _add_outputs(add)
+    _add_ranking(add)
     add("nodes", "list the nodes of a gateway")
     return top
+
+
+def _add_ranking(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    explain = add("explain", "show who passed what, and what made the offers rank as they do")
+    explain.add_argument("uuid", type=UUID, metavar="OFFERSET")
+    replay = add("replay", "show how another policy would rank the same offers")
+    replay.add_argument("uuid", type=UUID, metavar="OFFERSET")
+    replay.add_argument("--policy", help="instead of the one it was ranked by: greenest, ...")
+    replay.add_argument("--limit", type=_positive, metavar="N", help="at most so many offers")
+    replay.add_argument(
+        "--per-node", type=_positive, metavar="N", help="at most so many offers of one node"
+    )
 
 
 def _add_outputs(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -129,6 +142,9 @@ def _add_submit(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--idempotency-key", metavar="KEY", help="the same key gets the same offer set again"
+    )
+    command.add_argument(
+        "--explain", action="store_true", help="show who passed what, and what counted how much"
     )
     command.add_argument(
         "--accept-best", action="store_true", help="take the first offer that can be had"

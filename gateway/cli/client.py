@@ -153,6 +153,45 @@ class ExecutionBrokerClient:
         """The offer set as it stands now, late answers included."""
         return self._connection.document_of(await self._connection.call("GET", f"offersets/{uuid}"))
 
+    async def explanation(self, uuid: UUID) -> Document:
+        """Everything that decided an offer set: who passed what, what counted how much, and why.
+
+        A plain node broker has none and answers with a 404.
+        """
+        return self._connection.document_of(
+            await self._connection.call("GET", f"offersets/{uuid}/explanation")
+        )
+
+    async def replay(
+        self,
+        uuid: UUID,
+        *,
+        policy: str | None = None,
+        weights: Mapping[str, int] | None = None,
+        references: Mapping[str, float] | None = None,
+        priors: Mapping[str, float] | None = None,
+        per_node: int | None = None,
+        limit: int | None = None,
+    ) -> Document:
+        """How the offers of an offer set would be ranked otherwise; nothing changes by it.
+
+        The policy is one by its name, or one of your own by ``weights``, to which ``references``
+        (what is worth one half) and ``priors`` (what the unknown counts as) belong. What is not
+        given is as it was.
+        """
+        asked = {
+            "policy": policy,
+            "weights": weights,
+            "references": references,
+            "priors": priors,
+            "per_node": per_node,
+            "limit": limit,
+        }
+        question: Document = {name: value for name, value in asked.items() if value is not None}
+        return self._connection.document_of(
+            await self._connection.call("POST", f"offersets/{uuid}/ranking", document=question)
+        )
+
     async def session(self, uuid: UUID) -> Document:
         """The session, or the offer, as it stands now."""
         return self._connection.document_of(await self._connection.call("GET", f"sessions/{uuid}"))

@@ -21,8 +21,12 @@ from gateway.cli.errors import (
     UpdateRefusedError,
     WatchDeadlineError,
 )
+from gateway.cli.explaining import show_explanation
 from gateway.cli.output import INTERRUPTED, OK, REFUSED, UNAVAILABLE, USAGE, Output
 from gateway.cli.output_commands import SaveError, fetch, follow_to_end, logs, results
+from gateway.cli.progress import PhaseProgress
+from gateway.cli.ranking_commands import explain, replay
+from gateway.cli.ranking_summary import summarise_explanation
 from gateway.cli.requests import RequestFileError, load_request
 from gateway.cli.summary import items, summarise_offers, text_of_reason
 from gateway.wire.documents import Document
@@ -59,13 +63,35 @@ async def submit(
     session = None
     if is_offered and is_taken:
         session = await _accept_best(client, offerset, output)
+    explanation = await _explanation(client, offerset, output) if arguments.explain else None
     if output.is_json:
-        output.result({"offerset": offerset, "session": session} if session else offerset)
-    elif session is not None:
-        render.show_session(output.tables, session, datetime.now(UTC))
+        more = {"explanation": explanation, "session": session}
+        given = {name: document for name, document in more.items() if document is not None}
+        output.result({"offerset": offerset, **given} if given else offerset)
+    else:
+        if explanation is not None:
+            show_explanation(output.tables, summarise_explanation(explanation))
+        if session is not None:
+            render.show_session(output.tables, session, datetime.now(UTC))
     if session is not None and arguments.follow:
         return await follow_to_end(client, UUID(session["meta"]["uuid"]), output)
     return OK if is_offered and (session is not None or not is_taken) else REFUSED
+
+
+async def _explanation(
+    client: ExecutionBrokerClient, offerset: Document, output: Output
+) -> Document | None:
+    """Why the offers are as they are; the offers are good without it, too."""
+    try:
+        return await client.explanation(UUID(offerset["meta"]["uuid"]))
+    except BrokerProblemError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            output.remark(f"{client.url} explains nothing: it is a node broker, not a gateway.")
+        else:
+            output.remark(f"There is no explanation: {error}")
+    except BrokerError as error:
+        output.remark(f"There is no explanation: {error}")
+    return None
 
 
 async def _accept_best(
@@ -133,7 +159,7 @@ async def watch(
 ) -> int:
     """Follows a session to its end: a bar, or with ``--json`` a line for each new phase."""
     phase = None
-    with render.PhaseProgress(output.tables) as progress:
+    with PhaseProgress(output.tables) as progress:
         async for session in client.watch(arguments.uuid, deadline_s=arguments.timeout):
             if output.is_json and session.get("phase") != phase:
                 output.result(session)
@@ -174,6 +200,8 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "results": results,
     "fetch": fetch,
     "nodes": nodes,
+    "explain": explain,
+    "replay": replay,
 }
 
 

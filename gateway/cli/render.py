@@ -1,13 +1,12 @@
 """Offers, coverage, nodes and sessions as people like to see them."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from gateway.cli.summary import (
     Bounds,
     CoverageSummary,
     OfferSummary,
+    PlacementSummary,
     at,
     summarise_coverage,
     summarise_node,
@@ -25,15 +25,20 @@ from gateway.cli.summary import (
 )
 from gateway.wire.documents import Document
 from gateway.wire.kinds import CARBON_COST, ENERGY_COST, MONETARY_COST
-from gateway.wire.phases import EXECUTION_PHASES, TERMINAL_SESSION_PHASES, SessionPhase
 from gateway.wire.times import Interval
 
 PLAIN_WIDTH: Final = 140
 """Columns where there is no terminal to ask: wide enough for the widest table."""
 
-_STEPS: Final = (SessionPhase.OFFERED, *EXECUTION_PHASES, SessionPhase.COMPLETED)
+_LONGEST_S: Final = 1e9
+"""Thirty years: what is longer is said as it is."""
+
 _OUTCOME_STYLES: Final = {"answered": "green", "no": "yellow", "skipped": "dim"}
-_NONE: Final = "-"
+NOTHING: Final = "-"
+"""Where a broker says nothing."""
+
+UNKNOWN: Final = "unknown"
+"""Where a broker says that it does not know."""
 
 
 def console(stream: TextIO) -> Console:
@@ -58,10 +63,17 @@ def human_duration(duration: timedelta) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def human_seconds(seconds: float) -> str:
+    """A duration in seconds, as `human_duration` says it."""
+    if not abs(seconds) < _LONGEST_S:
+        return f"{seconds:g} s"
+    return human_duration(timedelta(seconds=seconds))
+
+
 def human_bounds(bounds: Bounds | None) -> str:
     """``2-4``, ``2``, ``2 or more`` or ``up to 4``."""
     if bounds is None:
-        return _NONE
+        return NOTHING
     low, high = bounds.low, bounds.high
     if low is None or high is None:
         return f"{low:g} or more" if low is not None else f"up to {high:g}"
@@ -81,35 +93,140 @@ def human_moment(moment: datetime, now: datetime) -> str:
 def human_start(start: Interval | None, now: datetime) -> str:
     """The offered start; where it is an interval, an early accept begins earlier."""
     if start is None:
-        return _NONE
+        return NOTHING
     earliest = human_moment(max(start.start, now) if start.end >= now else start.start, now)
     return f"{earliest}, or later" if start.duration else earliest
 
 
+def human_staging(placement: PlacementSummary) -> str:
+    """How long the data take: ``~`` is about, ``>`` that more comes on top, ``unknown`` unknown."""
+    if placement.staging_s is None:
+        return UNKNOWN
+    return _qualified(placement) + human_seconds(placement.staging_s)
+
+
+def human_moved(placement: PlacementSummary) -> str:
+    """What has to be brought, marked as `human_staging` is."""
+    if placement.bytes_to_move is None:
+        return UNKNOWN
+    return (">" if placement.is_partial else "") + human_bytes(placement.bytes_to_move)
+
+
+def human_proximity(placement: PlacementSummary) -> str:
+    """1 is here, 0.5 an hour away."""
+    return UNKNOWN if placement.proximity is None else f"{placement.proximity:.3f}"
+
+
+def _qualified(placement: PlacementSummary) -> str:
+    return ">" if placement.is_partial else "~" if placement.is_approximate else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the table of offers: its heading, and what it says of an offer.
+
+    ``of_all`` says it of all offers at once, where they are alike.
+    """
+
+    heading: str
+    cell: Callable[[OfferSummary], str]
+    is_number: bool = True
+    of_all: str | None = None
+
+
 def offers_table(offers: Sequence[OfferSummary], now: datetime) -> Table:
-    """The ranked offers, a line each."""
-    table = Table(title="Offers, best first", title_justify="left")
-    for name in ("#", "node", "starts", "lasts", "cores", "memory GiB"):
-        table.add_column(name, justify="right" if name == "#" else "left")
-    for name in ("cost", "energy kWh", "carbon g", "score"):
-        table.add_column(name, justify="right")
-    table.add_column("expires")
+    """The ranked offers, a line each; with what their data mean, where a gateway says so."""
+    is_placed = any(offer.placement for offer in offers)
+    columns = _placed_columns(now) if is_placed else _plain_columns(now)
+    alike = [column for column in columns if is_placed and _are_alike(column, offers)]
+    said = [(column.of_all or "").format(column.cell(offers[0])) for column in alike]
+    title = f"Offers, best first; all {', '.join(said)}" if said else "Offers, best first"
+    table = plain_table(title) if is_placed else Table(title=title, title_justify="left")
+    table.add_column("#", justify="right")
+    columns = [column for column in columns if column not in alike]
+    for column in columns:
+        justify: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(column.heading, justify=justify, no_wrap=is_placed and column.is_number)
     for place, offer in enumerate(offers, start=1):
-        table.add_row(
-            str(offer.rank or place),
-            safe(offer.node or _NONE),
-            human_start(offer.start, now),
-            human_duration(offer.duration) if offer.duration is not None else _NONE,
-            human_bounds(offer.cores),
-            human_bounds(offer.memory_gib),
-            *(
-                human_bounds(offer.costs.get(type_))
-                for type_ in (MONETARY_COST, ENERGY_COST, CARBON_COST)
-            ),
-            f"{offer.score:.3f}" if offer.score is not None else _NONE,
-            human_moment(offer.expires, now) if offer.expires is not None else _NONE,
-        )
+        cells = [safe(column.cell(offer)) for column in columns]
+        table.add_row(str(offer.rank or place), *cells)
     return table
+
+
+def plain_table(title: str) -> Table:
+    """A table without frames, for what has many columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _are_alike(column: _Column, offers: Sequence[OfferSummary]) -> bool:
+    """Whether a column says the same of several offers, and can say it of all at once."""
+    is_short = column.of_all is not None and len(offers) > 1
+    return is_short and len({column.cell(offer) for offer in offers}) == 1
+
+
+def _plain_columns(now: datetime) -> Sequence[_Column]:
+    return (
+        _Column("node", lambda offer: offer.node or NOTHING, is_number=False),
+        _Column("starts", lambda offer: human_start(offer.start, now), is_number=False),
+        _Column("lasts", _lasts, is_number=False),
+        _Column("cores", lambda offer: human_bounds(offer.cores), is_number=False),
+        _Column("memory GiB", lambda offer: human_bounds(offer.memory_gib), is_number=False),
+        _Column("cost", lambda offer: human_bounds(offer.costs.get(MONETARY_COST))),
+        _Column("energy kWh", lambda offer: human_bounds(offer.costs.get(ENERGY_COST))),
+        _Column("carbon g", lambda offer: human_bounds(offer.costs.get(CARBON_COST))),
+        _Column("score", _score),
+        _Column("expires", lambda offer: _expires(offer, now), is_number=False),
+    )
+
+
+def _placed_columns(now: datetime) -> Sequence[_Column]:
+    """The same in 120 columns, with what has to be brought, how long that takes, who says so."""
+    return (
+        _Column("node", lambda offer: offer.node or NOTHING, is_number=False),
+        _Column("starts", lambda offer: _earliest(offer, now), is_number=False),
+        _Column("lasts", _lasts, is_number=False, of_all="last {}"),
+        _Column("cores", lambda offer: human_bounds(offer.cores), of_all="{} cores"),
+        _Column("GiB", lambda offer: human_bounds(offer.memory_gib), of_all="{} GiB"),
+        _Column("to move", _placed(human_moved)),
+        _Column("staging", _placed(human_staging), is_number=False),
+        _Column("prox-\nimity", _placed(human_proximity)),
+        _Column("basis", _placed(lambda placement: placement.basis), is_number=False),
+        _Column("cost", lambda offer: human_bounds(offer.costs.get(MONETARY_COST))),
+        _Column("energy\nkWh", lambda offer: human_bounds(offer.costs.get(ENERGY_COST))),
+        _Column("carbon\ng", lambda offer: human_bounds(offer.costs.get(CARBON_COST))),
+        _Column("score", _score),
+        _Column("expires", lambda offer: _expires(offer, now), is_number=False, of_all="expire {}"),
+    )
+
+
+def _placed(cell: Callable[[PlacementSummary], str]) -> Callable[[OfferSummary], str]:
+    return lambda offer: UNKNOWN if offer.placement is None else cell(offer.placement)
+
+
+def _lasts(offer: OfferSummary) -> str:
+    return NOTHING if offer.duration is None else human_duration(offer.duration)
+
+
+def _earliest(offer: OfferSummary, now: datetime) -> str:
+    if offer.start is None:
+        return NOTHING
+    has_begun = offer.start.start < now <= offer.start.end
+    return human_moment(now if has_begun else offer.start.start, now)
+
+
+def _score(offer: OfferSummary) -> str:
+    return NOTHING if offer.score is None else f"{offer.score:.3f}"
+
+
+def _expires(offer: OfferSummary, now: datetime) -> str:
+    return NOTHING if offer.expires is None else human_moment(offer.expires, now)
 
 
 def reasons_table(offers: Sequence[OfferSummary]) -> Table:
@@ -119,7 +236,7 @@ def reasons_table(offers: Sequence[OfferSummary]) -> Table:
     table.add_column("offer", no_wrap=True)
     table.add_column("reasons", overflow="fold")
     for place, offer in enumerate(offers, start=1):
-        reasons = "\n".join(offer.reasons) or _NONE
+        reasons = "\n".join(offer.reasons) or NOTHING
         table.add_row(str(offer.rank or place), safe(offer.uuid), safe(reasons))
     return table
 
@@ -137,7 +254,7 @@ def coverage_table(coverage: Sequence[CoverageSummary]) -> Table:
             outcome,
             str(entry.offers),
             _milliseconds(entry.took_ms),
-            safe(entry.reason or _NONE),
+            safe(entry.reason or NOTHING),
         )
     return table
 
@@ -153,17 +270,17 @@ def nodes_table(nodes: Sequence[Document], now: datetime) -> Table:
         table.add_row(
             safe(node.name),
             safe(node.url),
-            safe(node.site or _NONE),
+            safe(node.site or NOTHING),
             "yes" if node.is_enabled else "no",
-            safe(outcome or _NONE),
-            human_moment(node.seen, now) if node.seen is not None else _NONE,
+            safe(outcome or NOTHING),
+            human_moment(node.seen, now) if node.seen is not None else NOTHING,
             ", ".join(_milliseconds(value) for value in (node.p50_ms, node.p95_ms)),
         )
     return table
 
 
 def _milliseconds(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.0f} ms"
+    return NOTHING if value is None else f"{value:.0f} ms"
 
 
 def show_offerset(to: Console, offerset: Document, now: datetime) -> None:
@@ -193,14 +310,14 @@ def show_session(to: Console, session: Document, now: datetime) -> None:
 
 
 def human_bytes(count: float | None) -> str:
-    """``17 B``, ``1.5 KiB``, ``2.0 GiB``."""
+    """``17 B``, ``1.5 kB``, ``2.0 GB``: in powers of 1000, as data lakes count."""
     if count is None:
-        return _NONE
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+        count /= 1000
+    return f"{count:.1f} PB"
 
 
 def show_results(to: Console, results: Document) -> None:
@@ -231,52 +348,3 @@ def show_messages(to: Console, document: Document) -> None:
     """What the broker says about it."""
     for text in messages_of(document):
         to.print(safe(f"  {text}"), soft_wrap=True)
-
-
-class PhaseProgress:
-    """Follows one session: a bar on a terminal, elsewhere a line for every new phase."""
-
-    def __init__(self, to: Console) -> None:
-        self._console = to
-        self._phase: str | None = None
-        self._began = time.monotonic()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description:<10}"),
-                BarColumn(bar_width=40),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TimeElapsedColumn(),
-                console=self._console,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=len(_STEPS))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, session: Document) -> None:
-        """Takes in the session as it stands now."""
-        phase = str(session.get("phase"))
-        if phase == self._phase:
-            return
-        self._phase = phase
-        done = [step.value for step in _STEPS].index(phase) + 1 if phase in _STEPS else None
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=safe(phase).plain, completed=done)
-        else:
-            took_s = time.monotonic() - self._began
-            filled = "#" * done + "." * (len(_STEPS) - done) if done else " " * len(_STEPS)
-            self._console.print(safe(f"  {filled} {took_s:5.1f} s  {phase}"))
-        if phase in TERMINAL_SESSION_PHASES:
-            show_messages(self._console, session)

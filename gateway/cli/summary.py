@@ -1,5 +1,6 @@
 """What a person wants to know of a document, read leniently: any broker may have written it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,8 +25,27 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacementSummary:
+    """What bringing the data to the offer's node means. None is not known, which is never zero.
+
+    ``is_partial``: of some of the data nobody knows where they are, and the numbers are those of
+    the rest.
+    """
+
+    bytes_to_move: float | None
+    staging_s: float | None
+    proximity: float | None
+    basis: str
+    is_approximate: bool
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OfferSummary:
-    """One offer. None is what the broker does not say; a plain node broker gives no rank."""
+    """One offer. None is what the broker does not say; a plain node broker gives no rank.
+
+    Without ``placement`` data play no part, or nobody was asked where they are.
+    """
 
     uuid: str
     phase: str
@@ -39,6 +59,7 @@ class OfferSummary:
     costs: Mapping[str, Bounds]
     reasons: tuple[str, ...]
     expires: datetime | None
+    placement: PlacementSummary | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,11 @@ def text_of_reason(reason: Any) -> str:
     return "" if reason is None else str(reason)
 
 
+def texts_of(reasons: Any) -> tuple[str, ...]:
+    """Every reason of a list, as people read it."""
+    return tuple(text_of_reason(one) for one in reasons) if isinstance(reasons, list) else ()
+
+
 def summarise_offer(document: Document) -> OfferSummary:
     """The offer's summary."""
     schedule = at(document, "schedule", "available") or at(
@@ -123,20 +149,35 @@ def summarise_offer(document: Document) -> OfferSummary:
     )
     federation = at(document, "federation")
     reasons = at(federation, "reasons")
-    rank = _number(at(federation, "rank"))
+    rank = number(at(federation, "rank"))
     return OfferSummary(
         uuid=str(at(document, "meta", "uuid") or ""),
         phase=str(document.get("phase") or "?"),
-        node=_text(at(federation, "node")),
+        node=text(at(federation, "node")),
         rank=None if rank is None else int(rank),
-        score=_number(at(federation, "score")),
+        score=number(at(federation, "score")),
         start=_interval(at(schedule, "start")),
         duration=_duration(at(schedule, "duration")),
         cores=_bounds(at(document, "compute", "cores")),
         memory_gib=_bounds(at(document, "compute", "memory")),
         costs=_costs(document),
-        reasons=tuple(text_of_reason(one) for one in reasons) if isinstance(reasons, list) else (),
+        reasons=texts_of(reasons),
         expires=_instant(document.get("expires")),
+        placement=summarise_placement(at(federation, "placement")),
+    )
+
+
+def summarise_placement(document: Any) -> PlacementSummary | None:
+    """The summary of what a gateway says of the data; None where it says nothing."""
+    if not isinstance(document, dict):
+        return None
+    return PlacementSummary(
+        bytes_to_move=number(document.get("bytes_to_move")),
+        staging_s=number(document.get("staging_s")),
+        proximity=number(document.get("proximity")),
+        basis=text(document.get("basis")) or "unknown",
+        is_approximate=document.get("approximate") is True,
+        is_partial=bool(number(document.get("unlocated"))),
     )
 
 
@@ -151,8 +192,8 @@ def summarise_coverage(offerset: Document) -> list[CoverageSummary]:
         CoverageSummary(
             node=str(entry.get("node") or "?"),
             outcome=str(entry.get("outcome") or "?"),
-            offers=int(_number(entry.get("offers")) or 0),
-            took_ms=_number(entry.get("took_ms")),
+            offers=int(number(entry.get("offers")) or 0),
+            took_ms=number(entry.get("took_ms")),
             reason=text_of_reason(entry.get("reason")),
         )
         for entry in items(offerset, "federation", "coverage")
@@ -164,13 +205,13 @@ def summarise_node(document: Document) -> NodeSummary:
     return NodeSummary(
         name=str(document.get("name") or "?"),
         url=str(document.get("url") or "?"),
-        site=_text(document.get("site")),
+        site=text(document.get("site")),
         is_enabled=document.get("is_enabled") is not False,
-        outcome=_text(at(document, "last", "outcome")),
+        outcome=text(at(document, "last", "outcome")),
         reason=text_of_reason(at(document, "last", "reason")),
         seen=_instant(at(document, "last", "seen")),
-        p50_ms=_number(at(document, "latency_ms", "p50")),
-        p95_ms=_number(at(document, "latency_ms", "p95")),
+        p50_ms=number(at(document, "latency_ms", "p50")),
+        p95_ms=number(at(document, "latency_ms", "p95")),
     )
 
 
@@ -178,7 +219,7 @@ def summarise_results(document: Document) -> ResultsSummary:
     """The summary of what came out."""
     usage = at(document, "usage")
     measured = usage.items() if isinstance(usage, dict) else ()
-    code = _number(at(document, "exit_code"))
+    code = number(at(document, "exit_code"))
     said = [
         note
         for member in ("notes", "unsent")
@@ -190,9 +231,9 @@ def summarise_results(document: Document) -> ResultsSummary:
         phase=str(at(document, "phase") or "?"),
         is_complete=at(document, "is_complete") is True,
         exit_code=None if code is None else int(code),
-        reason=_text(at(document, "reason")),
-        text=_text(at(document, "text")),
-        usage={str(name): n for name, value in measured if (n := _number(value)) is not None},
+        reason=text(at(document, "reason")),
+        text=text(at(document, "text")),
+        usage={str(name): n for name, value in measured if (n := number(value)) is not None},
         streams=tuple(_file(entry, "name") for entry in items(document, "streams")),
         files=tuple(_file(entry, "path") for entry in items(document, "files")),
         notes=tuple(said),
@@ -200,8 +241,8 @@ def summarise_results(document: Document) -> ResultsSummary:
 
 
 def _file(entry: Document, name: str) -> FileSummary:
-    size = _number(entry.get("size"))
-    return FileSummary(str(entry.get(name) or "?"), size, _text(entry.get("sha256")) or "")
+    size = number(entry.get("size"))
+    return FileSummary(str(entry.get(name) or "?"), size, text(entry.get("sha256")) or "")
 
 
 def _list(value: Any) -> list[Any]:
@@ -218,15 +259,22 @@ def _costs(document: Document) -> Mapping[str, Bounds]:
 
 
 def _bounds(document: Any) -> Bounds | None:
-    low, high = _number(at(document, "min")), _number(at(document, "max"))
+    low, high = number(at(document, "min")), number(at(document, "max"))
     return None if low is None and high is None else Bounds(low, high)
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def number(value: Any) -> float | None:
+    """The value, where it is a number that can be counted with."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
-def _text(value: Any) -> str | None:
+def text(value: Any) -> str | None:
+    """The value, where it is a text."""
     return value if isinstance(value, str) else None
 
 

@@ -21,6 +21,7 @@ from tests.support.brokers import BROKERS, Broker
 PROGRAM: Final = Path(sys.executable).with_name("execbroker")
 REQUEST: Final = Path(__file__).parents[2] / "config" / "request-minimal.yaml"
 DEADLINE_S: Final = 30
+OK: Final = 0
 REFUSED: Final = 1
 UNAVAILABLE: Final = 3
 
@@ -93,6 +94,30 @@ async def test_submit_prints_a_table_with_what_to_accept(execbroker: Execbroker)
     code, out, err = await execbroker("submit", str(REQUEST))
     assert (code, err) == (0, "")
     assert "Offers, best first" in out
+
+
+async def test_submit_explains_who_passes_what_where_a_gateway_is_asked(
+    execbroker: Execbroker, broker: Broker
+) -> None:
+    code, out, err = await execbroker("submit", str(REQUEST), "--explain")
+    assert code == OK
+    assert ("Who passes what" in out) == (err == "")
+    assert ("a node broker, not a gateway" in err) == (err != "")
+
+
+@pytest.mark.parametrize("broker", ["gateway"], indirect=True)
+async def test_an_offer_set_is_explained_and_ranked_by_another_policy(
+    execbroker: Execbroker,
+) -> None:
+    uuid = (await execbroker.json("submit", str(REQUEST)))["meta"]["uuid"]
+    explanation = await execbroker.json("explain", uuid)
+    assert explanation["policy"]["name"] == "balanced"
+    replayed = await execbroker.json("replay", uuid, "--policy", "cheapest", "--limit", "1")
+    assert [one["rank"] for one in replayed["candidates"]].count(1) == 1
+    for command, text in (("explain", "What each score is made of"), ("replay", "Ranked as")):
+        code, out, err = await execbroker(command, uuid)
+        assert (code, err) == (OK, "")
+        assert text in out
 
 
 async def test_the_best_offer_is_taken_at_once_and_cancelled(

@@ -72,7 +72,15 @@ async def test_the_demo_shows_all_that_it_promises_and_can_be_used_until_a_signa
         session = re.findall(r"results (\S+)", shown)[0]
         assert (await client(account, "results", session))["exit_code"] == 0
         asked = re.findall(r"submit (\S+)", shown)[0]
-        assert (await client(account, "submit", str(directory / asked)))["result"] == "YES"
+        again = await client(account, "submit", str(directory / asked), "--explain")
+        assert again["offerset"]["result"] == "YES"
+        assert {one["node"] for one in again["explanation"]["placements"]} == {
+            "alpha", "beta", "gamma",
+        }  # fmt: skip
+        replayed = await client(
+            account, "replay", again["explanation"]["offerset"], "--policy", "greenest"
+        )
+        assert replayed["candidates"][0]["node"] == "alpha"
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
     assert (process.returncode, err.decode()) == (0, "")
@@ -133,15 +141,19 @@ async def test_without_an_engine_the_demo_says_so(directory: Path) -> None:
 def check_story(out: str) -> None:
     """Everything that happened was told, in the right order, and well."""
     steps = (
-        "What is asked", "Who answered", "best offers, and why", "How alpha would run it",
-        "Accept the best", "RUNNING", "Python 3", "read input/galaxy.fits", "total flux",
-        "COMPLETED", "exit code 0 (OK)", "checksums verified", "What the notebook found",
-        "All that the archive sent", "What became of the other offers", "Stopped",
+        "What is asked", "Who answered", "best offers, and why", "How beta would run it",
+        "Where the data are", "its only copy is on ES_RSE", "What it filled in for beta",
+        "The nearest wins: beta", "Ranked as greenest", "Accept the best, beta", "RUNNING",
+        "Python 3", "read input/galaxy.fits", "total flux", "COMPLETED", "exit code 0 (OK)",
+        "checksums verified", "What the notebook found", "All that the archive sent",
+        "What became of the other offers", "Stopped",
     )  # fmt: skip
     places = [out.find(step) for step in steps]
     assert -1 not in places, dict(zip(steps, places, strict=True))
     assert places == sorted(places)
-    for node in ("alpha", "beta", "gamma"):
+    for basis, node in (("declared", "alpha"), ("measured", "beta"), ("geography", "gamma")):
+        moved = r"0 B +0 s +1\.000" if node == "beta" else r"2\.1 MB +[\dmins ]+s +0\.\d{3}"
+        assert re.search(rf"^\d  {node} .* {moved} +{basis} ", out, re.MULTILINE)
         assert re.search(rf"│ {node} +│ answered", out)
         assert f"  {node:<6} 0 holds and bookings left" in out
     offers = int(re.findall(r"The (\d+) best offers", out)[0])
@@ -150,6 +162,9 @@ def check_story(out: str) -> None:
     for amount in ("s of CPU", "MB of memory at its peak", "2.1 MB staged"):
         assert amount in out
     assert re.search(r"archive sent: (galaxy.fits 2.1 MB, cube|cube.ipynb [\d.]+ kB, galaxy)", out)
+    far = r"of alpha \(staging 14 min \d+ s\): begin \+0\.\d+, [^:]* Beginning sooner decides"
+    assert re.search(far, " ".join(out.split()))
+    assert re.search(r"^1 +\d  up +alpha .* carbon \+", out, re.MULTILINE)
     assert "Stopped: gateway (0), gamma (0), beta (0), alpha (0)" in out
     # Commands to be copied are not broken, nor are lines of a log; all else fits a terminal.
     story, _, _ = out.partition("Left running")

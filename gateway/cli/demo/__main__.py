@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,16 @@ from gateway.cli import render
 from gateway.cli.demo.archive import Archive, ArchiveFile, archive
 from gateway.cli.demo.asking import ask, demo_request
 from gateway.cli.demo.cube import make_cube
+from gateway.cli.demo.deciding import show_decision
 from gateway.cli.demo.errors import DemoError
 from gateway.cli.demo.federation import USERNAME, Federation, federation
 from gateway.cli.demo.following import follow
+from gateway.cli.demo.lake import DemoLake, lake_of
 from gateway.cli.demo.leftovers import show_ledgers, show_released
 from gateway.cli.demo.outcome import save_results
 from gateway.cli.demo.platforms import PlatformName, demo_platform
 from gateway.cli.demo.settings import CONFIG, NODES
-from gateway.cli.demo.telling import WIDTH, megabytes, step
+from gateway.cli.demo.telling import WIDTH, step
 from gateway.cli.errors import BrokerError
 from gateway.cli.processes import ServiceError
 from gateway.cli.requests import RequestFileError
@@ -38,6 +40,9 @@ INTERRUPTED: Final = 130
 
 NOTEBOOK: Final = CONFIG / "demo" / "cube.ipynb"
 """The notebook that is run."""
+
+CUBE: Final = "galaxy.fits"
+"""What the notebook reads."""
 
 _CHECK_EVERY_S: Final = 1.0
 
@@ -62,9 +67,12 @@ async def run(to: Console, arguments: argparse.Namespace) -> None:
         to.print(f"Three node brokers ({', '.join(NODES)}) run {platform.description}.")
         to.print("Starting them, a gateway and an archive ...")
         files = await asyncio.to_thread(_files)
-        async with archive(files) as store, federation(platform.section) as running:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(archive(files))
+            lake = lake_of(store, CUBE)
+            running = await stack.enter_async_context(federation(platform.section, lake))
             to.print(f"Ready after {time.perf_counter() - began:.1f} s at {running.gateway_url}")
-            ran = await _show(to, running, store)
+            ran = await _show(to, running, store, lake)
             to.print()
             to.print(f"Done after {time.perf_counter() - began:.1f} s.")
             if arguments.keep:
@@ -75,27 +83,28 @@ async def run(to: Console, arguments: argparse.Namespace) -> None:
 
 def _files() -> list[ArchiveFile]:
     return [
-        ArchiveFile("galaxy.fits", make_cube(), "application/fits"),
+        ArchiveFile(CUBE, make_cube(), "application/fits"),
         ArchiveFile("cube.ipynb", NOTEBOOK.read_bytes(), "application/x-ipynb+json"),
     ]
 
 
-async def _show(to: Console, running: Federation, store: Archive) -> Ran:
+async def _show(to: Console, running: Federation, store: Archive, lake: DemoLake) -> Ran:
     """From the request to empty ledgers."""
     request = demo_request(store.url)
     async with running.client() as client:
-        offers = await ask(to, client, request)
-        best = offers[0]
+        asked = await ask(to, client, request)
+        await show_decision(to, client, asked, lake)
+        best = asked.offers[0]
         session = UUID(best.uuid)
         step(to, f"Accept the best, {best.node} {session}, and follow its phases and its log")
         await client.accept(session)
         await follow(to, client, session)
         step(to, "What came out")
         directory = await save_results(to, client, session)
-    sent = ", ".join(f"{name} {megabytes(size)}" for name, size in store.fetched.items())
+    sent = ", ".join(f"{name} {render.human_bytes(size)}" for name, size in store.fetched.items())
     to.print(f"  All that the archive sent: {sent}")
     step(to, "What became of the other offers, asked at their own nodes")
-    await show_released(to, running, offers[1:])
+    await show_released(to, running, asked.offers[1:])
     await show_ledgers(to, running)
     return Ran(session, request, directory)
 

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from textwrap import fill
 from typing import Final
+from uuid import UUID
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ from gateway.cli import render
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.demo.errors import DemoError
 from gateway.cli.demo.settings import CONFIG
-from gateway.cli.demo.telling import megabytes, step
+from gateway.cli.demo.telling import step, tell_list
 from gateway.cli.errors import messages_of
 from gateway.cli.requests import load_request
 from gateway.cli.summary import OfferSummary, at, items, summarise_coverage, summarise_offers
@@ -29,22 +30,29 @@ ASK_S: Final = 20.0
 """How long nodes may take to answer; the answer comes as soon as all of them have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The answer: an offer set, and its offers, the best first."""
+
+    offerset: UUID
+    offers: Sequence[OfferSummary]
+    best: Document
+
+
 def demo_request(archive_url: str) -> Document:
-    """The request of the example, at an archive that exists.
+    """The request of the example, with its notebook at an archive that exists.
 
     Raises
     ------
     RequestFileError
     """
     request = deepcopy(load_request(str(REQUEST)))
-    for resource in (request["executable"], *request["data"]):
-        resource["location"] = resource["location"].replace(ARCHIVE, archive_url, 1)
+    executable = request["executable"]
+    executable["location"] = executable["location"].replace(ARCHIVE, archive_url, 1)
     return request
 
 
-async def ask(
-    to: Console, client: ExecutionBrokerClient, request: Document
-) -> Sequence[OfferSummary]:
+async def ask(to: Console, client: ExecutionBrokerClient, request: Document) -> Asked:
     """Ask for offers and show them, the best first.
 
     Raises
@@ -68,9 +76,10 @@ async def ask(
     best = offers[0]
     for offer in (best, next((one for one in offers if one.node != best.node), None)):
         if offer is not None:
-            _show_list(to, f"Why {offer.node} is number {offer.rank}", offer.reasons)
-    _show_list(to, f"How {best.node} would run it", messages_of(items(offerset, "offers")[0]))
-    return offers
+            tell_list(to, f"Why {offer.node} is number {offer.rank}", offer.reasons)
+    document = items(offerset, "offers")[0]
+    tell_list(to, f"How {best.node} would run it", messages_of(document))
+    return Asked(UUID(offerset["meta"]["uuid"]), offers, document)
 
 
 def _show_request(to: Console, request: Document) -> None:
@@ -83,21 +92,11 @@ def _show_request(to: Console, request: Document) -> None:
         ("memory", f"{at(compute, 'memory', 'min')} to {at(compute, 'memory', 'max')} GiB"),
     ]
     for data in items(request, "data"):
-        checksum = data.get("checksum") or {}
-        lines += [
-            ("data", f"{data['location']}, {megabytes(data['size'])}"),
-            ("", f"{checksum.get('type')} {checksum.get('value')}"),
-        ]
+        did = f"{at(data, 'skao', 'namespace')}:{at(data, 'skao', 'objectname')}"
+        lines += [("data", f"{did}, wherever that is, however large it is")]
     lines += [("mounted", f"{v['path']}, {v['mode']}") for v in items(compute, "volumes")]
     lines.append(("for", str(at(request, "schedule", "requested", "duration"))))
     for cost in items(request, "costs"):
         lines.append(("limit", f"{str(cost['type']).rpartition(':')[2]} at most {cost['max']}"))
     for name, value in lines:
         to.print(render.safe(f"  {name:<9} {value}"))
-
-
-def _show_list(to: Console, title: str, lines: Sequence[str]) -> None:
-    to.print(render.safe(f"  {title}"))
-    for line in lines:
-        text = fill(line, to.width, initial_indent=" " * 5, subsequent_indent=" " * 7)
-        to.print(render.safe(text))

@@ -15,6 +15,7 @@ import yaml
 
 from gateway.cli.client import ExecutionBrokerClient, Polling
 from gateway.cli.demo.errors import DemoError
+from gateway.cli.demo.lake import LAKE_FILE, DemoLake
 from gateway.cli.demo.settings import (
     NODES,
     SERVICE_USERNAME,
@@ -71,13 +72,17 @@ class Federation:
 
 
 @asynccontextmanager
-async def federation(platform: Callable[[str], Document]) -> AsyncIterator[Federation]:
+async def federation(
+    platform: Callable[[str], Document], lake: DemoLake
+) -> AsyncIterator[Federation]:
     """A gateway and its nodes, stopped at the end of the block.
 
     Parameters
     ----------
     platform
         What the node of a name runs sessions on: section ``platform`` of its settings.
+    lake
+        Where the gateway looks up data.
 
     Raises
     ------
@@ -91,7 +96,7 @@ async def federation(platform: Callable[[str], Document]) -> AsyncIterator[Feder
     with tempfile.TemporaryDirectory(prefix="execbroker-demo-") as name:
         starter = _Starter(Path(name), services)
         try:
-            running = await starter.start(platform)
+            running = await starter.start(platform, lake)
             running.exit_codes = codes
             yield running
         except BrokerError:
@@ -141,7 +146,8 @@ class _Starter:
                 found.append(UUID(path.name))
         return found
 
-    async def start(self, platform: Callable[[str], Document]) -> Federation:
+    async def start(self, platform: Callable[[str], Document], lake: DemoLake) -> Federation:
+        (self._directory / LAKE_FILE).write_text(yaml.safe_dump(lake.catalogue()), encoding="utf-8")
         settings = {n: node_settings(n, platform(n), secrets.token_urlsafe()) for n in NODES}
         for name, node in settings.items():
             await self._start(name, "node_stub", node)

@@ -16,7 +16,6 @@ from gateway.cli import render
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.demo.cube import Galaxy
 from gateway.cli.demo.errors import DemoError
-from gateway.cli.demo.telling import megabytes
 from gateway.cli.summary import at, items
 from gateway.wire.documents import Document
 
@@ -104,7 +103,9 @@ def _show_files(to: Console, directory: Path, files: Mapping[str, Document]) -> 
     table.add_column("sha256")
     for path in EXPECTED:
         digest = f"{files[path]['sha256'][:_DIGITS_SHOWN]}…"
-        table.add_row(render.safe(directory / path), megabytes(files[path]["size"]), digest)
+        table.add_row(
+            render.safe(directory / path), render.human_bytes(files[path]["size"]), digest
+        )
     to.print(table)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from gateway.cli.demo.errors import DemoError
+from gateway.cli.demo.lake import SITE_OF, lake_sections
 from gateway.wire.documents import Document
 
 CONFIG: Final = Path(__file__).parents[3] / "config"
@@ -47,7 +48,7 @@ class ServiceSettings:
 def node_settings(name: str, platform: Document, admin_password: str) -> ServiceSettings:
     """A node of the examples, on a platform that really runs something."""
     document = _example(f"node-{name}.yaml")
-    document |= {"platform": platform, "staging": STAGING}
+    document |= {"platform": platform, "staging": STAGING, "site": SITE_OF[name]}
     document["offers"] |= {"estimate_timeout_s": ESTIMATE_S}
     return _with_admin(document, admin_password, {})
 
@@ -55,14 +56,18 @@ def node_settings(name: str, platform: Document, admin_password: str) -> Service
 def gateway_settings(
     node_urls: Mapping[str, str], node_passwords: Mapping[str, str], admin_password: str
 ) -> ServiceSettings:
-    """The gateway of the examples over these nodes, with its account at each."""
-    document = _example("gateway.yaml")
+    """The gateway of the examples over these nodes, with its account at each, and a data lake.
+
+    The lake's catalogue has to lie beside the settings.
+    """
+    document = _example("gateway.yaml") | lake_sections()
     document["nodes"] = [node for node in document["nodes"] if node["name"] in node_urls]
     document["sessions"] |= {"fresh_s": FRESH_S}
     environ: dict[str, str] = {}
     for node in document["nodes"]:
         variable = f"{node['name'].upper()}_PASSWORD"
         node["url"] = node_urls[node["name"]]
+        node["site"] = SITE_OF[node["name"]]
         node["credentials"] = {
             "type": "basic",
             "username": SERVICE_USERNAME,

@@ -1,6 +1,8 @@
-"""How the demo tells its story: headings, amounts, and a timeline of what happens at once."""
+"""How the demo tells its story: headings, lists, and a timeline of what happens at once."""
 
 import time
+from collections.abc import Sequence
+from textwrap import fill
 from typing import Final
 
 from rich.console import Console
@@ -11,8 +13,6 @@ from gateway.cli import render
 WIDTH: Final = 120
 """Columns where there is no terminal to ask."""
 
-_MB: Final = 1_000_000
-
 
 def step(to: Console, text: str) -> None:
     """A heading."""
@@ -20,11 +20,12 @@ def step(to: Console, text: str) -> None:
     to.rule(text, align="left")
 
 
-def megabytes(size: float) -> str:
-    """An amount of bytes as people read it: ``2.1 MB``, ``114 B``."""
-    if size < 1000:
-        return f"{size:.0f} B"
-    return f"{size / 1000:.1f} kB" if size < _MB else f"{size / _MB:.1f} MB"
+def tell_list(to: Console, title: str, lines: Sequence[str]) -> None:
+    """A title, and lines below it that are broken where the screen ends."""
+    to.print(render.safe(f"  {title}"))
+    for line in lines:
+        text = fill(line, to.width, initial_indent=" " * 5, subsequent_indent=" " * 7)
+        to.print(render.safe(text))
 
 
 class Timeline:

@@ -99,7 +99,7 @@ async def test_results_are_listed(execbroker: Execbroker, session: str) -> None:
     for text in (
         "exit code 0",
         "plots/a b.bin",
-        "500.0 KiB",
+        "512.0 kB",
         SHA256[:16],
         "all is well",
         "cpu_s 1",

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from gateway.cli import render
+from gateway.cli.progress import PhaseProgress
 from gateway.cli.summary import Bounds, summarise_coverage, summarise_offer, summarise_offers
 from gateway.wire.documents import Document
 from gateway.wire.times import Interval
@@ -47,6 +48,84 @@ def test_an_offer_set_shows_rank_node_costs_score_reasons_and_what_to_accept() -
     for offer in offerset["offers"]:
         assert offer["meta"]["uuid"] in text
     assert text.index("alpha") < text.index("beta")
+
+
+PLACED: Document = {
+    "bytes_to_move": 2_550_000_000_000,
+    "staging_s": 2070.4,
+    "proximity": 0.634859,
+    "basis": "geography",
+    "approximate": False,
+    "unlocated": 0,
+}
+
+
+def placed_offers(*changes: Document) -> str:
+    """The table of offers that differ in what their data mean, as a terminal of 120 shows it."""
+    offerset = offerset_of(*["alpha"] * len(changes))
+    for offer, change in zip(offerset["offers"], changes, strict=True):
+        offer["federation"]["placement"] = PLACED | change
+    out = io.StringIO()
+    to = Console(file=out, width=120, markup=False)
+    to.print(render.offers_table(summarise_offers(offerset), datetime.now(UTC)))
+    return out.getvalue()
+
+
+def test_offers_show_what_has_to_be_moved_for_how_long_and_how_that_is_known() -> None:
+    text = placed_offers({}, {"bytes_to_move": 0, "staging_s": 0.0, "proximity": 1.0})
+    far, near = text.splitlines()[-2:]
+    for expected in ("2.5 TB", "34 min 30 s", "0.635", "geography", "0.3-0.8", "2-8", "0.900"):
+        assert expected in far
+    for expected in ("0 B", "0 s", "1.000"):
+        assert expected in near
+
+
+def test_what_all_offers_have_in_common_is_said_once() -> None:
+    both = placed_offers({}, {"staging_s": 1.0})
+    assert "all last 30 min, 2-4 cores, 2 GiB, expire in " in both
+    assert "lasts" not in both
+    alone = placed_offers({})
+    assert "all" not in alone
+    assert "30 min" in alone
+
+
+def test_staging_that_nobody_knows_is_unknown_and_never_nothing() -> None:
+    nothing: Document = dict.fromkeys(("bytes_to_move", "staging_s", "proximity"))
+    (line,) = placed_offers({**nothing, "basis": "unknown"}).splitlines()[-1:]
+    assert line.count("unknown") == 4
+    assert "0 B" not in line
+
+
+def test_staging_that_is_known_in_part_or_roughly_is_marked() -> None:
+    partly, roughly = placed_offers({"unlocated": 1}, {"approximate": True}).splitlines()[-2:]
+    assert ">2.5 TB" in partly
+    assert ">34 min 30 s" in partly
+    assert " 2.5 TB" in roughly
+    assert "~34 min 30 s" in roughly
+
+
+def test_a_table_with_placement_fits_a_terminal_of_120_columns() -> None:
+    lines = placed_offers({}, {"staging_s": 45.0}).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert not any("…" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, "-"), (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (55_255, "55.3 kB"),
+        (2_102_400, "2.1 MB"), (2.55e12, "2.5 TB"), (1e19, "10000.0 PB"),
+    ],
+)  # fmt: skip
+def test_amounts_of_bytes_are_in_powers_of_a_thousand(size: float | None, text: str) -> None:
+    assert render.human_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (90.0, "1 min 30 s"), (1e300, "1e+300 s")]
+)
+def test_seconds_of_any_size_are_a_duration(seconds: float, text: str) -> None:
+    assert render.human_seconds(seconds) == text
 
 
 def test_coverage_shows_who_did_not_answer_and_why() -> None:
@@ -161,7 +240,7 @@ def test_bounds_may_be_open(bounds: Bounds | None, text: str) -> None:
 
 def test_without_a_terminal_every_new_phase_is_a_line() -> None:
     stream = io.StringIO()
-    with render.PhaseProgress(render.console(stream)) as progress:
+    with PhaseProgress(render.console(stream)) as progress:
         for phase in ("ACCEPTED", "PREPARING", "PREPARING", "COMPLETED"):
             progress.show({"phase": phase})
     lines = stream.getvalue().splitlines()
@@ -171,7 +250,7 @@ def test_without_a_terminal_every_new_phase_is_a_line() -> None:
 
 def test_a_session_that_fails_shows_its_messages() -> None:
     stream = io.StringIO()
-    with render.PhaseProgress(render.console(stream)) as progress:
+    with PhaseProgress(render.console(stream)) as progress:
         progress.show({"phase": "FAILED", "meta": {"messages": [{"message": "image not found"}]}})
     assert "image not found" in stream.getvalue()
 
@@ -179,7 +258,7 @@ def test_a_session_that_fails_shows_its_messages() -> None:
 def test_on_a_terminal_the_phases_move_a_bar() -> None:
     stream = io.StringIO()
     terminal = Console(file=stream, force_terminal=True, width=100, markup=False)
-    with render.PhaseProgress(terminal) as progress:
+    with PhaseProgress(terminal) as progress:
         progress.show({"phase": "RUNNING"})
         progress.show({"phase": "COMPLETED"})
     assert "COMPLETED" in stream.getvalue()

@@ -1,4 +1,4 @@
-"""What the demo's nodes run on: sections of settings that a node takes, whatever the machine."""
+"""What the demo's services are set up with: settings that they take, whatever the machine."""
 
 import io
 import socket
@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.cli.demo.archive import ArchiveFile
+from gateway.cli.demo.cube import make_cube
 from gateway.cli.demo.engine import Image, root_files, socket_of
 from gateway.cli.demo.errors import DemoError
+from gateway.cli.demo.lake import HOME, LAKE_FILE, SITES, SLOW_GBIT_S, DemoLake
 from gateway.cli.demo.platforms import PlatformName, docker_section, local_section, software_paths
 from gateway.cli.demo.settings import NODES, gateway_settings, node_settings
 from gateway.config import load_gateway_settings
+from gateway.lake_catalogue import load_catalogue
+from gateway.lake_settings import BYTES_PER_GBIT
 from gateway.wire.documents import Document
 from node_stub.config import NodeSettings, load_node_settings
 from node_stub.platforms.docker.settings import DockerSettings
@@ -57,11 +62,32 @@ def test_the_gateway_takes_its_settings(tmp_path: Path, monkeypatch: pytest.Monk
     settings = gateway_settings(urls, dict.fromkeys(NODES, "secret"), "a password")
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(settings.document))
+    lake = DemoLake(ArchiveFile("galaxy.fits", b"a cube", "application/fits"), "http://x/galaxy")
+    (tmp_path / LAKE_FILE).write_text(yaml.safe_dump(lake.catalogue()))
     for variable, password in settings.environ.items():
         monkeypatch.setenv(variable, password)
     gateway = load_gateway_settings(file)
     assert {node.name: node.url for node in gateway.nodes} == urls
+    assert {node.site for node in gateway.nodes} == set(gateway.sites)
     assert "secret" not in file.read_text()
+
+
+def test_the_lake_has_one_copy_with_what_is_true_of_it(tmp_path: Path) -> None:
+    file = ArchiveFile("galaxy.fits", b"a cube", "application/fits")
+    path = tmp_path / LAKE_FILE
+    path.write_text(yaml.safe_dump(DemoLake(file, "http://x/galaxy.fits").catalogue()))
+    (holding,) = load_catalogue(path).holdings()
+    assert str(holding.did) == "demo:galaxy.fits"
+    assert holding.bytes == len(file.content)
+    assert [(c.type, c.value) for c in holding.checksums] == [("sha256", file.sha256)]
+    (copy,) = holding.parts[0].copies
+    assert copy.place.rse in SITES[HOME]["rses"]
+    assert copy.urls == ("http://x/galaxy.fits",)
+
+
+def test_the_slow_link_takes_the_demo_as_long_as_a_terabyte_takes_a_fast_one() -> None:
+    cube_s = len(make_cube()) / (SLOW_GBIT_S * BYTES_PER_GBIT)
+    assert cube_s == pytest.approx(1e12 / (10 * BYTES_PER_GBIT), rel=0.1)
 
 
 def test_software_within_other_software_is_shown_once(tmp_path: Path) -> None:

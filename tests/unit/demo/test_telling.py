@@ -1,4 +1,4 @@
-"""How the demo tells what happens: amounts, whole lines, nothing that could steer a terminal."""
+"""How the demo tells what happens: lists, whole lines, nothing that could steer a terminal."""
 
 import io
 from collections.abc import AsyncIterator
@@ -7,15 +7,17 @@ import pytest
 
 from gateway.cli import render
 from gateway.cli.demo.following import lines_of
-from gateway.cli.demo.telling import Timeline, megabytes
+from gateway.cli.demo.telling import Timeline, tell_list
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (55_255, "55.3 kB"), (2_102_400, "2.1 MB")],
-)
-def test_an_amount_is_told_in_its_unit(size: int, text: str) -> None:
-    assert megabytes(size) == text
+def test_lines_of_a_list_are_broken_where_the_screen_ends() -> None:
+    out = io.StringIO()
+    to = render.console(out)
+    to.width = 24
+    tell_list(to, "A title", ["words that do not fit a line"])
+    title, first, *rest = out.getvalue().splitlines()
+    assert (title, first) == ("  A title", "     words that do not")
+    assert rest == ["       fit a line"]
 
 
 @pytest.mark.parametrize(
