@@ -44,6 +44,7 @@ check: lint types layers test  ## what CI runs
 bench: install  ## ratios to a bare aiohttp fan-out measured in the same run
 	$(BIN)/python -m tests.bench.bench_fanout
 	$(BIN)/python -m tests.bench.bench_ledger
+	$(BIN)/python -m tests.bench.bench_placement
 
 openapi: install  ## the OpenAPI document of the gateway on standard output
 	@$(BIN)/execbroker-gateway openapi

@@ -70,9 +70,10 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """That the job was asked to end, written down before it was."""
+    """That the job was asked to end, written down before it was, and how long it may take."""
 
     asked: datetime
+    grace_s: int
 
 
 class End(msgspec.Struct, frozen=True):

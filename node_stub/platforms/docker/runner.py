@@ -160,6 +160,7 @@ class DockerRunner:
             self._keep_getting_ready(job)
             if job.start is not None and container is not None:
                 self._keep_watching(job)
+                self._keep_stopping(job)
             seen[job.session] = observation_of(job, starts[job.session], container, now)
             if job.preparation is None:
                 self._jobs.pop(job.session, None)
@@ -170,13 +171,13 @@ class DockerRunner:
         job = await self._job(workspace)
         if job.preparation is None or job.end is not None:
             return
+        grace = math.ceil(grace_s)
         if job.stop is None:
-            await job.save(Stop(self._clock.now()))
+            await job.save(Stop(self._clock.now(), grace))
         if job.launch is None:
             await job.cancel(PREPARE)
             await self._end_unstarted(job)
             return
-        grace = math.ceil(grace_s)
         if job.stopping_s is None or grace < job.stopping_s:
             # A second call may be in more of a hurry than the first.
             await job.cancel(STOP)
@@ -241,6 +242,15 @@ class DockerRunner:
             job.begin(REACH, lambda: self._watcher.reach(job, published))
         if job.launch.cgroup is None:
             job.begin(SAMPLE, lambda: self._watcher.sample(job))
+
+    def _keep_stopping(self, job: Job) -> None:
+        """Go on with what an earlier broker asked for: its engine may have dropped it."""
+        if job.stop is None or job.end is not None or job.stopping_s is not None:
+            return
+        waited_s = (self._clock.now() - job.stop.asked).total_seconds()
+        job.stopping_s = max(0, job.stop.grace_s - math.floor(waited_s))
+        grace = job.stopping_s
+        job.begin(STOP, lambda: self._stop(job, grace))
 
     async def _stop(self, job: Job, grace_s: int) -> None:
         """End the container, however long the engine is away."""

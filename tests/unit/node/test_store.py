@@ -107,7 +107,9 @@ async def test_a_session_that_changed_is_read_back_changed(store: Store) -> None
         NOW + timedelta(microseconds=1),
         dict.fromkeys(Component, ComponentPhase.RUNNING),
     )
-    after = replace(before, standing=standing, booking=None, start_at=NOW, document={"a": 1})
+    after = replace(
+        before, standing=standing, booking=None, start_at=NOW, document={"compute": {"a": 1}}
+    )
     for reason in (reasons.OVER_TIME, reasons.EXECUTION_LOST):
         note = Note(Component.COMPUTE, reason, {"end": "now", "phase": "LOST"})
         after = after.decided(Decision(standing, notes=(note,)), None, NOW)
