@@ -1,5 +1,6 @@
 """Where a node is put together: the one place that builds its objects."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -43,6 +44,9 @@ DISTRIBUTION: Final = "execbroker-gateway"
 
 METRICS_PATH: Final = "/metrics"
 """Where the gauges are read."""
+
+PROBE_WITHIN_S: Final = 2.0
+"""A platform that says nothing for so long counts as down: whoever reads metrics waits ten."""
 
 RESULTS_DIR: Final = "results"
 """Where what came out of sessions is kept, in the data directory."""
@@ -139,6 +143,7 @@ def _add_node(
             expected = await store.holding_count()
             metrics.show_ledger(ledger, whole_second(clock.now()), expected)
             metrics.show_sessions(await store.phase_counts())
+            metrics.show_platform(platform.name, is_up=await _is_up(platform))
         return await handler(request)
 
     app.middlewares.append(show_metrics)
@@ -154,6 +159,14 @@ def _add_node(
     outputs = Outputs(sessions, archive, platform, keep_for)
     add_api_routes(app, NodeServices(scheduler, sessions, outputs, settings.public_url))
     add_output_routes(app, outputs, settings.public_url)
+
+
+async def _is_up(platform: Platform) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_WITHIN_S):
+            return (await platform.probe()).is_up
+    except TimeoutError:
+        return False
 
 
 def _opened(

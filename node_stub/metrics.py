@@ -33,6 +33,12 @@ class NodeMetrics:
         self._sessions = Gauge(
             f"{PREFIX}sessions", "Sessions known.", ("phase",), registry=registry
         )
+        self._platform = Gauge(
+            f"{PREFIX}platform_up",
+            "Whether the platform can run anything now.",
+            ("platform",),
+            registry=registry,
+        )
         self._errors = Counter(
             f"{PREFIX}reconcile_errors", "Platform calls that failed.", ("step",), registry=registry
         )
@@ -56,6 +62,10 @@ class NodeMetrics:
             total = getattr(capacity, resource)
             self._capacity.labels(resource).set(total)
             self._used.labels(resource).set(total - getattr(free, resource))
+
+    def show_platform(self, name: str, *, is_up: bool) -> None:
+        """Show whether the platform can run anything now."""
+        self._platform.labels(name).set(is_up)
 
     def show_sessions(self, counts: dict[SessionPhase, int]) -> None:
         """Show how many sessions stand in each phase."""
