@@ -191,6 +191,13 @@ async def test_a_session_is_cancelled_while_it_runs(kit: Kit, nursery: Nursery) 
     async with running_broker(nursery, kit.data_dir, kit.sections()) as (_, client):
         session = await accepted(client, kit.request(Behaviour.STOPS_SLOWLY))
         await client.reaches(session, "RUNNING", within_s=SETTLED_S)
+        if kit.has_processes:
+
+            async def has_begun() -> bool:
+                """It runs a moment before what it runs does anything."""
+                return await kit.runs(UUID(session)) == 1
+
+            await eventually(has_begun, SETTLED_S)
         await client.update(session, "CANCELLED")
         await nothing_is_left(kit, session)
         found = await client.session(session)

@@ -71,9 +71,14 @@ def placed_offers(*changes: Document) -> str:
     return out.getvalue()
 
 
+def rows_of(table: str) -> list[str]:
+    """The first line of each row: a time that is a second off may need another one."""
+    return [line for line in table.splitlines() if line[:1].isdigit()]
+
+
 def test_offers_show_what_has_to_be_moved_for_how_long_and_how_that_is_known() -> None:
     text = placed_offers({}, {"bytes_to_move": 0, "staging_s": 0.0, "proximity": 1.0})
-    far, near = text.splitlines()[-2:]
+    far, near = rows_of(text)
     for expected in ("2.5 TB", "34 min 30 s", "0.635", "geography", "0.3-0.8", "2-8", "0.900"):
         assert expected in far
     for expected in ("0 B", "0 s", "1.000"):
@@ -91,13 +96,13 @@ def test_what_all_offers_have_in_common_is_said_once() -> None:
 
 def test_staging_that_nobody_knows_is_unknown_and_never_nothing() -> None:
     nothing: Document = dict.fromkeys(("bytes_to_move", "staging_s", "proximity"))
-    (line,) = placed_offers({**nothing, "basis": "unknown"}).splitlines()[-1:]
+    (line,) = rows_of(placed_offers({**nothing, "basis": "unknown"}))
     assert line.count("unknown") == 4
     assert "0 B" not in line
 
 
 def test_staging_that_is_known_in_part_or_roughly_is_marked() -> None:
-    partly, roughly = placed_offers({"unlocated": 1}, {"approximate": True}).splitlines()[-2:]
+    partly, roughly = rows_of(placed_offers({"unlocated": 1}, {"approximate": True}))
     assert ">2.5 TB" in partly
     assert ">34 min 30 s" in partly
     assert " 2.5 TB" in roughly
