@@ -202,6 +202,10 @@ DATA: Final[Texts] = {
         "Too large to look into",
         "${data} has too many parts to look up where each of them lies.",
     ),
+    "too_much_to_place": (
+        "Too much to place",
+        "Where ${resources} data resources lie could not be held against ${nodes} nodes in time.",
+    ),
     "locations_stale": (
         "Old locations",
         "Where ${data} lies was looked up ${age_s} s ago; there is nothing newer.",

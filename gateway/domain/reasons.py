@@ -145,6 +145,7 @@ class ReasonCode(StrEnum):
     DATA_PLACE_UNKNOWN = "data_place_unknown"
     DATA_SIZE_UNKNOWN = "data_size_unknown"
     COLLECTION_TOO_LARGE = "collection_too_large"
+    TOO_MUCH_TO_PLACE = "too_much_to_place"
     LOCATIONS_STALE = "locations_stale"
 
     LAKE_UNAVAILABLE = "lake_unavailable"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -19,6 +19,9 @@ from gateway.wire.views import DataView
 
 MAX_NOTES: Final = 10
 """Messages about data in one answer; a request may have a thousand resources."""
+
+PLACE_AT_LEAST_S: Final = 0.2
+"""So long placing may take in any case, also where looking the data up took all the time."""
 
 _OFFLOAD: Final = 20_000
 """Data resources times nodes from which on the loop is not kept waiting: some 20 ms."""
@@ -117,7 +120,11 @@ class PlacingService:
         places = [_place_of(node, now) for node in nodes]
         network = self._network_of(located.topology, places)
         if len(data) * len(places) >= _OFFLOAD:
-            placements = await asyncio.to_thread(place, located, places, network)
+            try:
+                placements = await _place_by(deadline, located, places, network)
+            except TimeoutError:
+                located = _given_up(located, len(data), len(places))
+                placements = place(located, places, network)
         else:
             placements = place(located, places, network)
         return Placed(located, network, {one.node: one for one in places}, placements)
@@ -130,6 +137,27 @@ class PlacingService:
             network = self._network = Network(topology, mapped, self._model)
             self._mapped = mapped
         return network
+
+
+async def _place_by(
+    deadline: float, located: Located, places: list[NodePlace], network: Network
+) -> dict[str, NodePlacement]:
+    """The placements, in a thread: who gives up leaves it behind, and it ends by itself.
+
+    Raises
+    ------
+    TimeoutError
+        They were not there by the deadline.
+    """
+    at_least = asyncio.get_running_loop().time() + PLACE_AT_LEAST_S
+    async with asyncio.timeout_at(max(deadline, at_least)):
+        return await asyncio.to_thread(place, located, places, network)
+
+
+def _given_up(located: Located, resources: int, nodes: int) -> Located:
+    """The same as if nobody knew where the data lie, and why."""
+    why = reason(ReasonCode.TOO_MUCH_TO_PLACE, resources=resources, nodes=nodes)
+    return replace(located, holdings={}, missing=dict.fromkeys(range(resources), why))
 
 
 def _place_of(node: RegisteredNode, now: datetime) -> NodePlace:
