@@ -44,6 +44,7 @@ from node_stub.staging.layout import mounts
 from node_stub.staging.push import Pusher
 from node_stub.staging.records import StagingSpec, StagingState
 from node_stub.staging.stager import Stager
+from node_stub.staging.threads import finished
 from node_stub.standing import Component
 
 STOP_WITHIN_S: Final = 20.0
@@ -141,15 +142,8 @@ class WorkspacePlatform:
 
     async def prepare(self, spec: JobSpec) -> Checkpoint:
         """Begin to fetch the data and to get the executable ready, side by side."""
-        begun = asyncio.ensure_future(self._prepare(spec))
-        try:
-            return await asyncio.shield(begun)
-        except asyncio.CancelledError:
-            # Half of it would not be found again, and so not be released.
-            await asyncio.wait((begun,))
-            if not begun.cancelled():
-                begun.exception()
-            raise
+        # Half of it would not be found again, and so not be released.
+        return await finished(self._prepare(spec))
 
     async def _prepare(self, spec: JobSpec) -> Checkpoint:
         session = spec.session
