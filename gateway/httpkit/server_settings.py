@@ -79,8 +79,11 @@ class ServerSettings:
     ----------
     public_url
         What the URLs in answers begin with; by default what the client used.
+    drain_notice_s
+        How long connections are still taken once the process was told to end and ``/readyz`` says
+        no: as long as whoever sends requests here needs to notice.
     drain_s
-        How long requests may still take once the process was told to end.
+        How long requests may still take after that.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 8080)
@@ -88,6 +91,7 @@ class ServerSettings:
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    drain_notice_s: float = 0.0
     drain_s: float = DEFAULT_DRAIN_S
     admin: AdminSettings | None = None
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
@@ -158,6 +162,7 @@ class ServerSchema(SettingsSchema):
     log_format = fields.Enum(LogFormat, by_value=True)
     log_level = fields.Enum(LogLevel, by_value=True)
     max_body_bytes = fields.Integer(strict=True, validate=validate.Range(min=1024))
+    drain_notice_s = fields.Float(validate=validate.Range(min=0, max=3600))
     drain_s = fields.Float(validate=validate.Range(min=0, max=3600))
     admin = fields.Nested(AdminSchema(), allow_none=True)
     authentication = fields.Nested(AuthenticationSchema())

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import importlib
 import importlib.util
+import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +30,10 @@ GC_THRESHOLD: Final = 50_000
 all of them still needed: at that, looking takes a tenth of the time.
 """
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""What tells a process to end."""
+
+_STDIN: Final = 0
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 _log = structlog.get_logger()
@@ -42,44 +47,62 @@ class ListenError(Exception):
         self.reason = reason
 
 
-def run(app: web.Application, listen: ListenAddress, drain_s: float) -> int:
-    """Serve until SIGTERM or SIGINT, on uvloop where it is installed; gives the exit status."""
+def run(
+    app: web.Application,
+    listen: ListenAddress,
+    drain_s: float,
+    notice_s: float = 0.0,
+    inherited: int | None = None,
+) -> int:
+    """Serve until told to end, on uvloop where it is installed; gives the exit status.
+
+    ``inherited`` is a listening socket that a supervisor opened, served instead of ``listen``.
+    """
     # The application itself is no garbage until the end.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(serve(app, listen, drain_s))
+            runner.run(serve(app, listen, drain_s, notice_s, inherited))
         except ListenError as error:
             _log.critical("cannot_listen", listen=str(listen), reason=error.reason)
             return 1
     return 0
 
 
-async def serve(app: web.Application, listen: ListenAddress, drain_s: float) -> None:
+async def serve(
+    app: web.Application,
+    listen: ListenAddress,
+    drain_s: float,
+    notice_s: float = 0.0,
+    inherited: int | None = None,
+) -> None:
     """Serve until a signal comes, then end what has begun, for ``drain_s`` at most.
 
-    The first line on standard output says where, once connections are taken. After the first
-    signal no new connections are taken, ``/readyz`` says so on those still open, and each is
-    closed after its next answer; a second signal ends the wait.
+    The first line on standard output says where, once connections are taken. From the first signal
+    on ``/readyz`` says no and each connection is closed after its next answer; for ``notice_s``
+    more new ones are taken all the same, so that whoever looks at ``/readyz`` can turn away before
+    a connection is refused. A second signal ends every wait.
 
     Raises
     ------
     ListenError
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
-    with _signals() as next_signal:
+    with _signals(ends_with_stdin=inherited is not None) as next_signal:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
         try:
             await runner.setup()
-            site = web.TCPSite(runner, listen.host, listen.port, backlog=BACKLOG)
-            try:
-                await site.start()
-            except OSError as error:
-                raise ListenError(error.strerror or str(error)) from error
-            _announce(ListenAddress(listen.host, site.port))
+            opened = listening(listen) if inherited is None else socket.socket(fileno=inherited)
+            address = ListenAddress(listen.host, opened.getsockname()[1])
+            site = web.SockSite(runner, opened, backlog=BACKLOG)
+            await site.start()
+            announce(address)
             await next_signal.wait()
             next_signal.clear()
+            app[LIFECYCLE].begin_draining()
+            _log.info("draining", notice_s=notice_s, drain_s=drain_s)
+            await _signal_within(next_signal, notice_s)
             await site.stop()
             await _drain(app, next_signal, drain_s)
         finally:
@@ -87,10 +110,30 @@ async def serve(app: web.Application, listen: ListenAddress, drain_s: float) -> 
     _log.info("stopped")
 
 
+def listening(listen: ListenAddress) -> socket.socket:
+    """A socket that takes connections; whoever asked closes it.
+
+    Raises
+    ------
+    ListenError
+    """
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(error.strerror or str(error)) from error
+
+
+async def _signal_within(next_signal: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await next_signal.wait()
+    except TimeoutError:
+        return
+
+
 async def _drain(app: web.Application, next_signal: asyncio.Event, drain_s: float) -> None:
     lifecycle = app[LIFECYCLE]
-    lifecycle.begin_draining()
-    _log.info("draining", drain_s=drain_s)
     waits = [
         asyncio.ensure_future(lifecycle.wait_idle()),
         asyncio.ensure_future(next_signal.wait()),
@@ -104,7 +147,8 @@ async def _drain(app: web.Application, next_signal: asyncio.Event, drain_s: floa
         _log.warning("drain_cut_short")
 
 
-def _announce(address: ListenAddress) -> None:
+def announce(address: ListenAddress) -> None:
+    """Say on standard output that connections are taken, and where."""
     host = _WILDCARDS.get(address.host, address.host)
     url = f"http://{ListenAddress(host, address.port)}"
     sys.stdout.write(to_json({"event": "listening", "url": url}).decode() + "\n")
@@ -113,17 +157,30 @@ def _announce(address: ListenAddress) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[asyncio.Event]:
-    """An event that each of the signals sets, for as long as the context lasts."""
+def _signals(*, ends_with_stdin: bool) -> Iterator[asyncio.Event]:
+    """An event that each of the signals sets, for as long as the context lasts.
+
+    Also the end of standard input, if that is held by a supervisor: it has died then.
+    """
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
-    for number in _SIGNALS:
+
+    def supervisor_gone() -> None:
+        if not os.read(_STDIN, 1):
+            loop.remove_reader(_STDIN)
+            event.set()
+
+    for number in SIGNALS:
         loop.add_signal_handler(number, event.set)
+    if ends_with_stdin:
+        loop.add_reader(_STDIN, supervisor_gone)
     try:
         yield event
     finally:
-        for number in _SIGNALS:
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
+        if ends_with_stdin:
+            loop.remove_reader(_STDIN)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,6 +1,7 @@
 """What each request leaves behind: an id, one log event, counts and times."""
 
 import asyncio
+import os
 import re
 import sys
 import time
@@ -19,15 +20,18 @@ from prometheus_client import (
     Gauge,
     GCCollector,
     Histogram,
-    Info,
     ProcessCollector,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.httpkit.access import UNMATCHED
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.operations import docs
 from gateway.wire.headers import REQUEST_ID
+
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which prometheus-client is told where processes add up what they count."""
 
 CANCELLED: Final = 499
 """Logged and counted where a request was cancelled before it had an answer; never sent."""
@@ -78,7 +82,10 @@ class HttpMetrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            f"{prefix}http_requests_in_flight", "Requests being answered.", registry=self.registry
+            f"{prefix}http_requests_in_flight",
+            "Requests being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self._lag = Histogram(
             f"{prefix}event_loop_lag_seconds",
@@ -87,9 +94,14 @@ class HttpMetrics:
             registry=self.registry,
         )
         python = ".".join(str(part) for part in sys.version_info[:3])
-        Info(f"{prefix}build", "What is running.", registry=self.registry).info(
-            {"version": version, "python": python}
-        )
+        # A gauge, as processes that serve together can have no info.
+        Gauge(
+            f"{prefix}build_info",
+            "What is running.",
+            ("version", "python"),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        ).labels(version, python).set(1)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         # Finding a child by its labels costs more than counting with it.
@@ -203,13 +215,26 @@ def watch_event_loop(
     return context
 
 
+def _of_all_processes() -> CollectorRegistry | None:
+    """What this process and those that serve beside it have counted, if there are any.
+
+    What each process says of itself, its memory and garbage, is not in there: it would be that of
+    whichever answers.
+    """
+    if METRICS_FOLDER not in os.environ:
+        return None
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
+
+
 def add_metrics_route(app: web.Application, metrics: HttpMetrics) -> None:
     """Serve ``GET /metrics`` in the text format that every scraper reads."""
 
     @docs(tags=["operation"], summary="Counts and times for Prometheus", responses=_METRICS_ANSWER)
     async def get_metrics(_request: web.Request) -> web.Response:
         return web.Response(
-            body=generate_latest(metrics.registry),
+            body=generate_latest(_of_all_processes() or metrics.registry),
             headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_0_0_4},
         )
 

@@ -38,15 +38,23 @@ class GatewayMetrics:
         )
         self._offers = Counter(f"{PREFIX}offers_returned", "Offers handed out.", registry=registry)
         self._sessions = Gauge(
-            f"{PREFIX}sessions", "Sessions known, by phase.", ("phase",), registry=registry
+            f"{PREFIX}sessions",
+            "Sessions known, by phase.",
+            ("phase",),
+            registry=registry,
+            multiprocess_mode="mostrecent",
         )
         self._pending = Gauge(
-            f"{PREFIX}commands_pending", "Commands not delivered yet.", registry=registry
+            f"{PREFIX}commands_pending",
+            "Commands not delivered yet.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
         )
         self._oldest = Gauge(
             f"{PREFIX}commands_oldest_seconds",
             "How long the oldest of them has been waiting.",
             registry=registry,
+            multiprocess_mode="mostrecent",
         )
         # A hold that could not be let go by command: only its expiry frees it.
         self._orphans = Counter(

@@ -35,12 +35,14 @@ class LocatingMetrics:
             "1 while a data lake is not asked because it failed too often.",
             ("lake",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self._up = Gauge(
             "execbroker_lake_up",
             "1 while a data lake answers when it is asked how it is.",
             ("lake",),
             registry=registry,
+            multiprocess_mode="livemin",
         )
         self._seconds = Histogram(
             "execbroker_locate_seconds",

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,8 +148,16 @@ async def running_gateway(
 class GatewayProcess:
     """A gateway in a process of its own, on the same data and port however often it is started."""
 
-    def __init__(self, nodes: Mapping[str, str], data_dir: Path, **sections: Any) -> None:
+    def __init__(
+        self,
+        nodes: Mapping[str, str],
+        data_dir: Path,
+        *,
+        arguments: Sequence[str] = (),
+        **sections: Any,
+    ) -> None:
         self._data_dir = data_dir
+        self._arguments = arguments
         self._config = data_dir / "gateway.yaml"
         self._process: asyncio.subprocess.Process | None = None
         self._listen = "127.0.0.1:0"
@@ -178,6 +186,7 @@ class GatewayProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway", "serve", "--config", str(self._config)),
                 *("--listen", self._listen, "--data-dir", str(self._data_dir)),
+                *self._arguments,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, "TEST_PASSWORD": ADMIN.password},
@@ -188,6 +197,17 @@ class GatewayProcess:
         assert line, (self._data_dir / "gateway.log").read_text()[-2000:]
         self.url = json.loads(line)["url"]
         self._listen = self.url.removeprefix("http://")
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        assert self._process is not None
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """End it as a power cut would."""
