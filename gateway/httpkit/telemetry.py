@@ -224,7 +224,7 @@ def _of_all_processes() -> CollectorRegistry | None:
     if METRICS_FOLDER not in os.environ:
         return None
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has none
     return registry
 
 
