@@ -13,6 +13,7 @@ from gateway.httpkit.serving import run
 from gateway.httpkit.settings import SettingsError, describe
 from node_stub.app import build_app, describe_api
 from node_stub.config import NodeSettings, load_node_settings
+from node_stub.misbehave import command as misbehaving
 from node_stub.platform_factory import MissingExtraError
 from node_stub.store import DatabaseInUseError, NewerDatabaseError
 
@@ -23,6 +24,8 @@ EXIT_UNUSABLE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
     options = _parser().parse_args(arguments)
+    if options.command == "misbehave":
+        return misbehaving.run(options)
     try:
         settings = load_node_settings(options.config)
     except SettingsError as error:
@@ -67,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "serve":
             command.add_argument("--listen", type=parse_listen, metavar="HOST:PORT")
             command.add_argument("--data-dir", type=Path, default=Path(), metavar="DIR")
+    text = "pretend to be a node with a fault, to rehearse what a gateway makes of it"
+    misbehaving.add_arguments(commands.add_parser("misbehave", help=text, description=text))
     return parser
 
 

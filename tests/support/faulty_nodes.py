@@ -1,45 +1,36 @@
 """Node brokers on loopback, each named for its fault, and a healthy one to stand beside them.
 
-They are real servers, speaking bytes: what a transport makes of them is part of the test.
+They are real servers, speaking bytes: what a transport makes of them is part of the test. The
+faults are those of ``execbroker-node misbehave``; here they run in the process of the test.
 """
 
 import asyncio
-import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Final
-from uuid import uuid4
-from weakref import WeakSet
+from typing import Final, TypeAlias
 
-from gateway.wire.documents import Document
-from gateway.wire.kinds import (
-    DOCKER_CONTAINER,
-    MINMAX_COST,
-    MONETARY_COST,
-    OFFERSET,
-    SCHEDULED_SESSION,
-    SIMPLE_COMPUTE,
+from gateway.wire.documents import Document, to_json
+from node_stub.misbehave import (
+    answer_faults,
+    connection_faults,
+    documents,
+    exchange,
+    mixing,
+    serving,
 )
+from node_stub.misbehave.broker import MemoryBroker
+from node_stub.misbehave.stage import Fault, Stage
 
 HEALTHY_OFFERS: Final = 4
 """Offers in each answer of the healthy node."""
 
+Asked: TypeAlias = exchange.Asked
+Behaviour: TypeAlias = exchange.Behaviour
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request as it came in; header names are lower case."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-Behaviour = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
-"""What a node does with a request. The connection is kept unless it closes the writer."""
+http_reply: Final = exchange.http_reply
+offer_document: Final = documents.offer_document
+offerset_document: Final = documents.offerset_document
 
 
 @dataclass(slots=True)
@@ -48,167 +39,51 @@ class FaultyNode:
 
     url: str
     asked: list[Asked] = field(default_factory=list)
-    connections: int = 0
 
-
-def _instant(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def offer_document(url: str = "http://node.invalid", *, start_in_s: float = 60) -> Document:
-    """A valid offer with fresh UUIDs."""
-    now = datetime.now(UTC)
-    start = _instant(now + timedelta(seconds=start_in_s))
-    session, executable, compute = (str(uuid4()) for _ in range(3))
-    return {
-        "kind": SCHEDULED_SESSION,
-        "meta": {"uuid": session, "url": f"{url}/sessions/{session}", "created": _instant(now)},
-        "costs": [{"kind": MINMAX_COST, "type": MONETARY_COST, "min": 0.1, "max": 0.5}],
-        "executable": {
-            "kind": DOCKER_CONTAINER,
-            "meta": {"uuid": executable, "url": f"{url}/executables/{executable}"},
-            "phase": "INITIALIZING",
-            "image": {"locations": ["registry.example.org/example/image:1"]},
-        },
-        "compute": {
-            "kind": SIMPLE_COMPUTE,
-            "meta": {"uuid": compute, "url": f"{url}/compute/{compute}"},
-            "phase": "INITIALIZING",
-            "schedule": {"available": {"start": f"{start}/PT5M", "duration": "PT30M"}},
-            "cores": {"min": 2, "max": 2},
-            "memory": {"min": 2, "max": 2},
-        },
-        "phase": "OFFERED",
-        "expires": _instant(now + timedelta(seconds=300)),
-    }
-
-
-def offerset_document(offers: list[Document], url: str = "http://node.invalid") -> Document:
-    """A valid answer to a request: YES with these offers, NO without."""
-    uuid = str(uuid4())
-    document: Document = {
-        "kind": OFFERSET,
-        "meta": {"uuid": uuid, "url": f"{url}/offersets/{uuid}"},
-        "result": "YES" if offers else "NO",
-    }
-    if offers:
-        document["offers"] = offers
-    return document
-
-
-def http_reply(
-    body: bytes,
-    *,
-    status: str = "303 See Other",
-    content_type: str | None = "application/json",
-    headers: str = "",
-    length: int | None = None,
-) -> bytes:
-    """The bytes of an HTTP answer; ``length`` to promise another length than there is."""
-    kind = f"Content-Type: {content_type}\r\n" if content_type is not None else ""
-    promised = len(body) if length is None else length
-    head = f"HTTP/1.1 {status}\r\n{kind}{headers}Content-Length: {promised}\r\n\r\n"
-    return head.encode() + body
-
-
-def healthy_answer(offers: int = HEALTHY_OFFERS) -> bytes:
-    """The body of a good answer with fresh UUIDs."""
-    return json.dumps(offerset_document([offer_document() for _ in range(offers)])).encode()
-
-
-async def _read_request(reader: asyncio.StreamReader) -> Asked | None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.split("\r\n")
-        method, path, _ = first.split(" ", 2)
-        headers = {
-            name.lower(): value.strip()
-            for name, _, value in (line.partition(":") for line in lines if line)
-        }
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return Asked(method, path, headers, body)
+    @property
+    def connections(self) -> int:
+        """How many connections brought a request."""
+        return sum(asked.turn == 1 for asked in self.asked)
 
 
 @asynccontextmanager
 async def running(behaviour: Behaviour) -> AsyncIterator[FaultyNode]:
     """A node that behaves so, on a free port, until the block ends."""
-    connections: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
-        node.connections += 1
-        try:
-            while (asked := await _read_request(reader)) is not None:
-                node.asked.append(asked)
-                with suppress(ConnectionError):
-                    await behaviour(asked, writer)
-                    await writer.drain()
-                if writer.is_closing():
-                    break
-        except asyncio.CancelledError:
-            return  # the block ended while this connection was open
-        finally:
-            connections.discard(task)
-            writer.transport.abort() if not writer.is_closing() else None
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    node = FaultyNode(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    try:
-        yield node
-    finally:
-        server.close()
-        for task in tuple(connections):
-            task.cancel()
-        await asyncio.gather(*connections)
+    asked: list[Asked] = []
+    async with serving.serving(behaviour, on_asked=asked.append) as url:
+        yield FaultyNode(url, asked)
 
 
 @contextmanager
 def refuses() -> Iterator[FaultyNode]:
     """A port that is taken and not listened on: every connection is refused."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield FaultyNode(f"http://127.0.0.1:{taken.getsockname()[1]}")
+    with serving.refusing() as url:
+        yield FaultyNode(url)
+
+
+def faulty(fault: Fault, *, delay_s: float = 0.0, offers: int = HEALTHY_OFFERS) -> Behaviour:
+    """A node with this fault, that knows no idempotency keys."""
+    return mixing.behaving(fault, Stage(MemoryBroker(offers, honours_keys=False), delay_s))
+
+
+def healthy_answer(offers: int = HEALTHY_OFFERS) -> bytes:
+    """The body of a good answer with fresh UUIDs."""
+    return to_json(offerset_document([offer_document() for _ in range(offers)]))
 
 
 def healthy(offers: int = HEALTHY_OFFERS) -> Behaviour:
     """Answers at once, with so many good offers."""
-
-    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        del asked
-        writer.write(http_reply(healthy_answer(offers)))
-
-    return behave
+    return faulty(connection_faults.healthy, offers=offers)
 
 
 def honours_idempotency(offers: int = HEALTHY_OFFERS) -> Behaviour:
     """Gives the same answer to the same key, and says so by repeating the key."""
-    known: dict[str, bytes] = {}
-
-    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        key = asked.headers.get("idempotency-key", "")
-        body = known.setdefault(key, healthy_answer(offers))
-        writer.write(http_reply(body, headers=f"Idempotency-Key: {key}\r\n"))
-
-    return behave
+    return mixing.behaving(connection_faults.healthy, Stage(MemoryBroker(offers)))
 
 
 def says_no(text: str = "no capacity") -> Behaviour:
     """A proper refusal."""
-    document = offerset_document([])
-    document["meta"]["messages"] = [
-        {
-            "kind": "urn:no-capacity",
-            "time": "2026-08-03T09:00:00Z",
-            "level": "WARN",
-            "template": text,
-            "message": text,
-        }
-    ]
-    return _says(http_reply(json.dumps(document).encode()))
+    return _says(http_reply(to_json(documents.refusal_document(text))))
 
 
 def _says(reply: bytes) -> Behaviour:
@@ -219,49 +94,19 @@ def _says(reply: bytes) -> Behaviour:
     return behave
 
 
-async def says_yes_without_offers(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """A YES with nothing in it."""
-    del asked
-    document = offerset_document([]) | {"result": "YES"}
-    writer.write(http_reply(json.dumps(document).encode()))
-
-
-async def hangs_before_headers(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """Takes the request and says nothing."""
-    del asked, writer
-    await asyncio.Event().wait()
-
-
-async def hangs_mid_body(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """Says half of a good answer, and then nothing."""
-    del asked
-    reply = http_reply(healthy_answer())
-    writer.write(reply[: len(reply) // 2])
-    await asyncio.Event().wait()
-
-
 def drips(interval_s: float = 1.0) -> Behaviour:
-    """A good answer, one byte at a time."""
+    """A good answer, one byte at a time; its head is short, so that it comes to its body."""
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         del asked
-        for byte in http_reply(healthy_answer()):
-            writer.write(bytes((byte,)))
-            await writer.drain()
-            await asyncio.sleep(interval_s)
+        await connection_faults.trickle(writer, http_reply(healthy_answer()), interval_s)
 
     return behave
 
 
 def answers_late(delay_s: float, offers: int = HEALTHY_OFFERS) -> Behaviour:
     """A good answer, after so long."""
-
-    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        del asked
-        await asyncio.sleep(delay_s)
-        writer.write(http_reply(healthy_answer(offers)))
-
-    return behave
+    return faulty(connection_faults.slow, delay_s=delay_s, offers=offers)
 
 
 def answers_status(status: str, body: bytes = b"") -> Behaviour:
@@ -269,28 +114,23 @@ def answers_status(status: str, body: bytes = b"") -> Behaviour:
     return _says(http_reply(body, status=status))
 
 
-answers_500: Final = answers_status("500 Internal Server Error", b'{"status": 500}')
-"""Fails, in proper HTTP."""
+says_yes_without_offers: Final = faulty(answer_faults.empty_yes)
+hangs_before_headers: Final = faulty(connection_faults.hung)
+hangs_mid_body: Final = faulty(connection_faults.hung_mid_body)
+closes_before_headers: Final = faulty(connection_faults.closes)
+closes_mid_body: Final = faulty(connection_faults.cut)
+speaks_no_http: Final = faulty(connection_faults.garbage)
+answers_500: Final = faulty(answer_faults.error)
+refuses_credentials: Final = faulty(answer_faults.stranger)
+answers_garbage: Final = faulty(answer_faults.not_json)
+answers_wrong_type: Final = faulty(answer_faults.wrong_type)
+wrong_content_type: Final = faulty(answer_faults.web_page)
+redirects_elsewhere: Final = faulty(answer_faults.redirect_elsewhere)
 
-refuses_credentials: Final = answers_status("401 Unauthorized")
-"""Does not know who asks."""
 
-speaks_no_http: Final = _says(b"\x00\x01SSH-2.0-broken\r\n\r\n")
-"""Answers in another protocol."""
-
-answers_garbage: Final = _says(http_reply(b"{\xff\xfe garbage"))
-"""Answers proper HTTP whose body is no JSON."""
-
-answers_wrong_type: Final = _says(http_reply(b"[1, 2, 3]"))
-"""Answers JSON that is no object."""
-
-wrong_content_type: Final = _says(http_reply(b"<html>log in</html>", content_type="text/html"))
-"""Answers a web page, as a proxy in front of it may."""
-
-redirects_elsewhere: Final = _says(
-    http_reply(b"", headers="Location: http://192.0.2.1/offersets/1\r\n")
-)
-"""Redirects to another server, and leaves the document out."""
+def answers_unchanged_to_accept() -> Behaviour:
+    """Offers once, and answers every update of an offer 200 with the session as it was."""
+    return faulty(answer_faults.unchanged, offers=1)
 
 
 async def redirects_home(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -299,21 +139,6 @@ async def redirects_home(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(http_reply(b"", headers="Location: /offersets/1\r\n"))
     else:
         writer.write(http_reply(healthy_answer(), status="200 OK"))
-
-
-async def closes_mid_body(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """Says half of a good answer and closes."""
-    del asked
-    body = healthy_answer()
-    writer.write(http_reply(body[: len(body) // 2], length=len(body)))
-    await writer.drain()
-    writer.close()
-
-
-async def closes_before_headers(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """Takes the request and closes."""
-    del asked
-    writer.close()
 
 
 def closes_first(then: Behaviour) -> Behaviour:
@@ -333,14 +158,12 @@ def closes_first(then: Behaviour) -> Behaviour:
 
 def closes_idle_on_use(then: Behaviour) -> Behaviour:
     """Answers once on each connection and closes it when it is used again."""
-    used: WeakSet[asyncio.StreamWriter] = WeakSet()
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        if writer in used:
+        if asked.turn > 1:
             writer.close()
-            return
-        used.add(writer)
-        await then(asked, writer)
+        else:
+            await then(asked, writer)
 
     return behave
 
@@ -350,42 +173,27 @@ def huge_body(size: int = 64 << 20, *, says_length: bool = True) -> Behaviour:
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         del asked
-        if says_length:
-            writer.write(http_reply(b"", length=size))
-        else:
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-            writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
-        piece = b" " * (64 << 10)
-        for _ in range(size // len(piece)):
-            writer.write(piece if says_length else b"%x\r\n%b\r\n" % (len(piece), piece))
-            await writer.drain()
-        if not says_length:
-            writer.write(b"0\r\n\r\n")
+        await connection_faults.pour(writer, size, says_length=says_length)
 
     return behave
 
 
-def _with_offer(change: Callable[[Document], None], good: int = 0) -> Behaviour:
-    """Answers one offer that was changed for the worse, beside so many good ones."""
-
+def _with_lie(lie: Callable[[Document], None], good: int) -> Behaviour:
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         del asked
-        bad = offer_document()
-        change(bad)
-        offers = [offer_document() for _ in range(good)]
-        writer.write(http_reply(json.dumps(offerset_document([bad, *offers])).encode()))
+        writer.write(answer_faults.with_lies([lie], good))
 
     return behave
 
 
 def answers_unknown_kind(good: int = 0) -> Behaviour:
-    """An offer of a session kind that breaks clients."""
-    return _with_offer(lambda offer: offer.update(kind="urn:example:another-session"), good)
+    """An offer of a session kind that breaks clients, beside so many good ones."""
+    return _with_lie(answer_faults.is_of_no_kind, good)
 
 
 def answers_bad_phase(good: int = 0) -> Behaviour:
-    """An offer in a phase that breaks clients."""
-    return _with_offer(lambda offer: offer.update(phase="READY"), good)
+    """An offer in a phase that breaks clients, beside so many good ones."""
+    return _with_lie(answer_faults.is_in_no_phase, good)
 
 
 def doubles_an_offer() -> Behaviour:
@@ -394,24 +202,6 @@ def doubles_an_offer() -> Behaviour:
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         del asked
         offer = offer_document()
-        writer.write(http_reply(json.dumps(offerset_document([offer, offer])).encode()))
-
-    return behave
-
-
-def answers_unchanged_to_accept() -> Behaviour:
-    """Offers, and answers every update of an offer 200 with the session as it was."""
-    offers: dict[str, Document] = {}
-
-    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        uuid = asked.path.rpartition("/")[2]
-        if asked.path.startswith("/sessions/") and uuid in offers:
-            writer.write(http_reply(json.dumps(offers[uuid]).encode(), status="200 OK"))
-        elif asked.path.startswith("/requests"):
-            offer = offer_document()
-            offers[offer["meta"]["uuid"]] = offer
-            writer.write(http_reply(json.dumps(offerset_document([offer])).encode()))
-        else:
-            writer.write(http_reply(b"", status="404 Not Found"))
+        writer.write(http_reply(to_json(offerset_document([offer, offer]))))
 
     return behave
