@@ -68,7 +68,7 @@ class _FileField(fields.Field[Path]):
         return path
 
 
-class _CaFileField(_FileField):
+class CaFileField(_FileField):
     """Certificates of authorities, in PEM."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Path:
@@ -112,7 +112,7 @@ class _ServiceSchema(SettingsSchema):
     url = _UrlField(required=True)
     token = SecretField()
     oidc = fields.Nested(_OidcSchema())
-    ca_file = _CaFileField()
+    ca_file = CaFileField()
 
     @validates_schema
     def check_credentials(self, data: dict[str, Any], **_: Any) -> None:

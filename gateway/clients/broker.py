@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 from uuid import UUID
-
-import msgspec
 
 from gateway.clients.exchange import (
     NodeGarbageError,
@@ -28,23 +27,28 @@ from gateway.clients.exchange import (
     Timeouts,
     collected,
 )
+from gateway.clients.offers_reply import OffersReply, read_offers
+from gateway.clients.replies import (
+    MAX_PROBLEM_BYTES,
+    is_json,
+    looks_like_object,
+    media_type_of,
+    origin_of,
+    problem_of,
+)
 from gateway.domain.node import NodeProfile
-from gateway.domain.reasons import Reason, ReasonCode, reason
-from gateway.wire.decode import InvalidDocumentError, decode_offerset, decode_session
-from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.decode import InvalidDocumentError, decode_phase, decode_session
+from gateway.wire.documents import to_json
 from gateway.wire.headers import FEDERATION_BUDGET_MS, FEDERATION_PATH, IDEMPOTENCY_KEY, REQUEST_ID
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.phases import SessionPhase
+from gateway.wire.retry_after import retry_after_s
 from gateway.wire.views import SessionView
 
 CONNECT_S: Final = 1.0
 """Longest wait for a connection: a fifth of the default deadline."""
 
-_DECODE_BITE_BYTES: Final = 64 << 10
-"""Other nodes' answers get their turn after this much was decoded: some 0.2 ms."""
-
-_MAX_PROBLEM_BYTES: Final = 16 << 10
-"""A longer failure body is not kept."""
+_ANOTHER_SESSION: Final = "the answer is another session than the one asked for"
 
 _OUTPUT_STATUSES: Final = frozenset({200, 206, 304, 416})
 
@@ -66,39 +70,6 @@ class CallContext:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-class ReceivedOffer(msgspec.Struct, frozen=True):
-    """One offer as the node sent it, and what it says."""
-
-    raw: bytes
-    view: SessionView
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedOffer:
-    """One offer that cannot be passed on; ``uuid`` names the hold, where it could be read.
-
-    A duplicate's UUID is that of the first, which is kept: it has no hold of its own.
-    """
-
-    uuid: UUID | None
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class OffersReply:
-    """A node's answer to a request for offers. ``result`` is YES or NO, as it said.
-
-    ``surplus`` is how many more offers there were than are read.
-    """
-
-    result: str
-    messages: tuple[Document, ...] = ()
-    offers: tuple[ReceivedOffer, ...] = ()
-    dropped: tuple[DroppedOffer, ...] = ()
-    surplus: int = 0
-    echoes_idempotency_key: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class SessionReply:
     """A session as the node sent it, and what it says."""
@@ -109,10 +80,11 @@ class SessionReply:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a probe found. ``probed`` is the path that answered."""
+    """What a probe found. ``probed`` is the path that answered, with this HTTP ``status``."""
 
     is_up: bool
     probed: str
+    status: int
 
 
 class BrokerClient:
@@ -125,7 +97,7 @@ class BrokerClient:
         self._transport = transport
         self._connect_s = connect_s
         self._url = profile.url.rstrip("/")
-        self._origin = _origin(self._url)
+        self._origin = origin_of(self._url)
 
     async def request_offers(
         self,
@@ -161,7 +133,7 @@ class BrokerClient:
 
         url = self._url + "/requests"
         if call.query:
-            url = f"{url}?{urlencode(call.query)}"
+            url = f"{url}?{_encoded(tuple(call.query.items()))}"
         try:
             reply = await ask()
         except NodeLostError:
@@ -171,7 +143,7 @@ class BrokerClient:
         key = call.idempotency_key
         echoes = key is not None and reply.headers.get(IDEMPOTENCY_KEY) == key
         reply = await self._settled(reply, call, until)
-        return await _read_offers(reply.body, call.known_kinds, echoes_idempotency_key=echoes)
+        return await read_offers(reply.body, call.known_kinds, echoes_idempotency_key=echoes)
 
     async def read_session(self, uuid: UUID, call: CallContext, *, deadline: float) -> SessionReply:
         """The session as the node has it now.
@@ -198,12 +170,39 @@ class BrokerClient:
         NodeError
             There is no usable answer: the change may or may not have been made.
         """
-        update = to_json({"kind": ENUM_UPDATE, "path": "phase", "value": phase.value})
         # A gateway that is asked strictly tells "not sure yet" from "no"; others ignore it. Whether
         # something ends is seen by the session alone, so there a refusal would say less.
         prefer = "handling=strict" if phase is SessionPhase.ACCEPTED else None
+        update = _phase_update(phase)
         reply = await self._send("POST", f"/sessions/{uuid}", call, update, deadline, prefer)
         return await self._session(reply, uuid, call, deadline)
+
+    async def end(
+        self, uuid: UUID, phase: SessionPhase, call: CallContext, *, deadline: float
+    ) -> SessionPhase:
+        """Ask for REJECTED or CANCELLED; the phase that the session then shows.
+
+        Nothing else of the answer is looked at: it is passed on to nobody.
+
+        Raises
+        ------
+        NodeSessionUnknownError
+            The node has no such session.
+        NodeError
+            There is no usable answer: the change may or may not have been made.
+        """
+        update = _phase_update(phase)
+        reply = await self._send("POST", f"/sessions/{uuid}", call, update, deadline)
+        if reply.status == 404:
+            raise NodeSessionUnknownError(str(uuid))
+        reply = await self._settled(reply, call, deadline)
+        try:
+            shown = decode_phase(reply.body)
+        except InvalidDocumentError as error:
+            raise NodeGarbageError(str(error)) from error
+        if shown.uuid != uuid:
+            raise NodeGarbageError(_ANOTHER_SESSION)
+        return shown.phase
 
     @asynccontextmanager
     async def open_output(
@@ -226,8 +225,8 @@ class BrokerClient:
         url = self._url + path
         async with self._transport.open_stream(method, url, sent, timeouts=timeouts) as reply:
             if reply.status not in _OUTPUT_STATUSES:
-                body = await collected(reply, _MAX_PROBLEM_BYTES)
-                problem = _problem(Reply(reply.status, reply.headers, body))
+                body = await collected(reply, MAX_PROBLEM_BYTES)
+                problem = problem_of(Reply(reply.status, reply.headers, body))
                 raise NodeStatusError(reply.status, problem)
             yield reply
 
@@ -241,9 +240,9 @@ class BrokerClient:
         """
         reply = await self._send("GET", "/readyz", call, None, deadline)
         if reply.status != 404:
-            return Health(reply.status == 200, "/readyz")
+            return Health(reply.status == 200, "/readyz", reply.status)
         reply = await self._send("GET", "/actuator/health", call, None, deadline)
-        return Health(reply.status == 200, "/actuator/health")
+        return Health(reply.status == 200, "/actuator/health", reply.status)
 
     def _headers(self, call: CallContext, *, has_body: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}
@@ -286,15 +285,14 @@ class BrokerClient:
         except InvalidDocumentError as error:
             raise NodeGarbageError(str(error)) from error
         if view.uuid != uuid:
-            detail = "the answer is another session than the one asked for"
-            raise NodeGarbageError(detail)
+            raise NodeGarbageError(_ANOTHER_SESSION)
         return SessionReply(reply.body, view)
 
     async def _settled(self, reply: Reply, call: CallContext, until: float) -> Reply:
         """The reply that carries the document: a redirect without one is followed to this node."""
-        if reply.status == 303 and not _looks_like_object(reply.body):
+        if reply.status == 303 and not looks_like_object(reply.body):
             location = urljoin(self._url + "/", reply.headers.get("Location", ""))
-            if not reply.headers.get("Location") or _origin(location) != self._origin:
+            if not reply.headers.get("Location") or origin_of(location) != self._origin:
                 detail = "it redirects elsewhere, without the document"
                 raise NodeGarbageError(detail)
             reply = await self._transport.exchange(
@@ -304,89 +302,24 @@ class BrokerClient:
                 timeouts=Timeouts(until, self._connect_s),
             )
             if reply.status != 200:
-                raise NodeStatusError(reply.status, _problem(reply), has_acted=True)
+                raise NodeStatusError(reply.status, problem_of(reply), has_acted=True)
         if reply.status not in {200, 303}:
-            raise NodeStatusError(reply.status, _problem(reply))
-        content_type = _media_type(reply)
-        if content_type and not _is_json(content_type):
+            raise NodeStatusError(
+                reply.status, problem_of(reply), retry_after_s=retry_after_s(reply.headers)
+            )
+        content_type = media_type_of(reply)
+        if content_type and not is_json(content_type):
             detail = f"the answer is not JSON but {content_type[:64]}"
             raise NodeGarbageError(detail)
         return reply
 
 
-async def _read_offers(
-    body: bytes, known_kinds: frozenset[str], *, echoes_idempotency_key: bool
-) -> OffersReply:
-    """Decode an offer set, offer by offer: one that cannot be passed on costs only itself."""
-    try:
-        envelope = decode_offerset(body)
-    except InvalidDocumentError as error:
-        raise NodeGarbageError(str(error)) from error
-    offers: dict[UUID, ReceivedOffer] = {}
-    dropped: list[DroppedOffer] = []
-    bite = 0
-    for raw in envelope.offers:
-        bite += len(raw)
-        if bite > _DECODE_BITE_BYTES:
-            bite = 0
-            await asyncio.sleep(0)
-        try:
-            view = decode_session(raw, known_kinds)
-        except InvalidDocumentError as error:
-            why = reason(ReasonCode.INVALID_OFFER, detail=str(error))
-            dropped.append(DroppedOffer(_uuid_of(raw), why))
-            continue
-        if view.uuid in offers:
-            why = reason(ReasonCode.DUPLICATE_OFFER, uuid=view.uuid)
-            dropped.append(DroppedOffer(view.uuid, why))
-            continue
-        offers[view.uuid] = ReceivedOffer(raw, view)
-    return OffersReply(
-        result=envelope.result,
-        messages=tuple(envelope.messages),
-        offers=tuple(offers.values()),
-        dropped=tuple(dropped),
-        surplus=envelope.surplus,
-        echoes_idempotency_key=echoes_idempotency_key,
-    )
+@lru_cache(len(SessionPhase))
+def _phase_update(phase: SessionPhase) -> bytes:
+    return to_json({"kind": ENUM_UPDATE, "path": "phase", "value": phase.value})
 
 
-def _uuid_of(raw: bytes) -> UUID | None:
-    """The UUID of an offer that is otherwise unreadable, so that its hold can be let go."""
-    try:
-        return UUID(from_json(raw)["meta"]["uuid"])
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def _problem(reply: Reply) -> Document | None:
-    if len(reply.body) > _MAX_PROBLEM_BYTES or not _is_json(_media_type(reply)):
-        return None
-    try:
-        body = from_json(reply.body)
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _media_type(reply: Reply) -> str:
-    return reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _is_json(media_type: str) -> bool:
-    return media_type == "application/json" or (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    )
-
-
-def _looks_like_object(body: bytes) -> bool:
-    return body.lstrip()[:1] == b"{"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme)
+@lru_cache(64)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """The query string; every node of a request is asked with the same."""
+    return urlencode(query)

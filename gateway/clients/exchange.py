@@ -7,11 +7,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from gateway.domain.coverage import Outcome
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.wire.documents import Document
+
+STALE_WITHIN_S: Final = 0.5
+"""A reused connection that ends this soon was dead before; one that ends later was at work."""
+
+USER_AGENT: Final = "execbroker-gateway"
+"""Who speaks, for the logs of nodes."""
 
 
 class Stage(StrEnum):
@@ -47,8 +55,7 @@ class Progress:
         self.may_have_acted = False
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """``until`` is the event loop time at which the whole exchange ends, ``connect_s`` seconds."""
 
     until: float
@@ -67,8 +74,7 @@ class StreamTimeouts:
     idle_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What came back, whole. Names in ``headers`` are found in any case."""
 
     status: int
@@ -171,12 +177,18 @@ class NodeStatusError(NodeError):
     """The node answered with a failure. ``problem`` is its RFC 9457 body, if that is what came.
 
     ``has_acted``: the failure came only after the node had said that it did what was asked.
+    ``retry_after_s`` is how long it wants to be left alone, if it says so.
     """
 
     outcome = Outcome.ERROR
 
     def __init__(
-        self, status: int, problem: Document | None = None, *, has_acted: bool = False
+        self,
+        status: int,
+        problem: Document | None = None,
+        *,
+        has_acted: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         self.reason = (
             reason(ReasonCode.REFUSED_CREDENTIALS)
@@ -187,6 +199,7 @@ class NodeStatusError(NodeError):
         self.status = status
         self.problem = problem
         self.has_acted = has_acted
+        self.retry_after_s = retry_after_s
 
 
 class NodeSessionUnknownError(NodeError):
@@ -251,3 +264,37 @@ async def collected(reply: ReplyStream, limit_bytes: int) -> bytes:
             if len(body) > limit_bytes:
                 raise NodeTooLargeError(limit_bytes)
     return bytes(body)
+
+
+def is_stale(stage: Stage, *, is_fresh: bool, took_s: float) -> bool:
+    """Whether a connection that was lost had been dead before it was used again."""
+    return stage is Stage.HEADERS and not is_fresh and took_s < STALE_WITHIN_S
+
+
+class Attempt(Protocol):
+    """One try of an exchange."""
+
+    async def __call__(self, *, is_second: bool) -> Reply:
+        """The answer; ``is_second``: the first befell a stale connection."""
+        ...
+
+
+async def replacing_stale(attempt: Attempt) -> Reply:
+    """What the attempt gives; it is made once more if it befell a stale connection.
+
+    Raises
+    ------
+    NodeError
+        There is no answer.
+    """
+    try:
+        return await attempt(is_second=False)
+    except NodeLostError as error:
+        if not error.is_stale:
+            raise
+    try:
+        return await attempt(is_second=True)
+    except NodeError as error:
+        # The node closed an idle connection, or it read the request and then died.
+        error.is_second_try = True
+        raise

@@ -1,18 +1,18 @@
 """The transport over aiohttp: one session for all nodes."""
 
 import asyncio
+import select
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
 
 from gateway.clients.exchange import (
-    NodeError,
+    USER_AGENT,
     NodeGarbageError,
     NodeLostError,
     NodeTimeoutError,
@@ -24,17 +24,12 @@ from gateway.clients.exchange import (
     Stage,
     StreamTimeouts,
     Timeouts,
+    is_stale,
+    replacing_stale,
 )
+from gateway.clients.trust import tls_context
 from gateway.domain.reasons import ReasonCode
-
-MAX_REPLY_BYTES: Final = 4 << 20
-"""Some 280 offers of 14 KB; a node that says more is not believed."""
-
-KEEPALIVE_S: Final = 15.0
-"""Idle connections are closed before common servers do it (Tomcat 20 s, nginx 75 s)."""
-
-STALE_WITHIN_S: Final = 0.5
-"""A reused connection that ends this soon was dead before; one that ends later was at work."""
+from gateway.settings import TransportSettings
 
 _NO_CEILING: Final = 1e9
 """aiohttp rounds timeouts above its threshold up to whole seconds; a deadline is exact."""
@@ -42,20 +37,6 @@ _NO_CEILING: Final = 1e9
 _IDENTITY_CODINGS: Final = frozenset({"", "identity"})
 
 _progress: ContextVar[Progress] = ContextVar("node_exchange_progress")
-
-
-@dataclass(frozen=True, slots=True)
-class TransportSettings:
-    """Limits of the transport. ``connections_per_node`` of 0 is no limit here.
-
-    ``dns_cache_s`` is how long a resolved name is believed.
-    """
-
-    max_reply_bytes: int = MAX_REPLY_BYTES
-    connections_per_node: int = 0
-    keepalive_s: float = KEEPALIVE_S
-    dns_cache_s: int = 60
-    user_agent: str = "execbroker-gateway"
 
 
 class _StagedConnector(aiohttp.TCPConnector):
@@ -70,6 +51,9 @@ class _StagedConnector(aiohttp.TCPConnector):
         progress = _progress.get()
         progress.is_fresh = False
         connection = await super().connect(req, traces, timeout)
+        while not progress.is_fresh and _has_unasked(connection):
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         progress.stage = Stage.HEADERS
         progress.may_have_acted = True
         return connection
@@ -97,15 +81,15 @@ class AiohttpTransport:
     async def __aenter__(self) -> Self:
         connector = _StagedConnector(
             limit=0,
-            limit_per_host=self._settings.connections_per_node,
+            ssl=tls_context(self._settings.ca_file),
             keepalive_timeout=self._settings.keepalive_s,
-            ttl_dns_cache=self._settings.dns_cache_s,
+            ttl_dns_cache=round(self._settings.dns_cache_s),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": self._settings.user_agent, "Accept-Encoding": "identity"},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             trust_env=False,
         )
         return self
@@ -141,19 +125,14 @@ class AiohttpTransport:
         """
         progress = progress or Progress()
         token = _progress.set(progress)
-        try:
-            try:
-                return await self._exchange(method, url, headers, body, timeouts, progress)
-            except NodeLostError as error:
-                if not error.is_stale:
-                    raise
+
+        async def attempt(*, is_second: bool) -> Reply:
+            del is_second  # the session picks the connection
             progress.may_have_acted = False
-            try:
-                return await self._exchange(method, url, headers, body, timeouts, progress)
-            except NodeError as error:
-                # The node closed an idle connection, or it read the request and then died.
-                error.is_second_try = True
-                raise
+            return await self._exchange(method, url, headers, body, timeouts, progress)
+
+        try:
+            return await replacing_stale(attempt)
         finally:
             _progress.reset(token)
 
@@ -186,12 +165,8 @@ class AiohttpTransport:
                     progress.stage = Stage.BODY
                     return Reply(response.status, response.headers, await self._read(response))
         except NodeLostError as error:
-            is_stale = (
-                error.stage is Stage.HEADERS
-                and not progress.is_fresh
-                and loop.time() - began < STALE_WITHIN_S
-            )
-            raise NodeLostError(error.stage, is_stale=is_stale) from error.__cause__
+            stale = is_stale(error.stage, is_fresh=progress.is_fresh, took_s=loop.time() - began)
+            raise NodeLostError(error.stage, is_stale=stale) from error.__cause__
 
     @asynccontextmanager
     async def open_stream(
@@ -269,6 +244,18 @@ class _Stream:
             if not piece:
                 return
             yield piece
+
+
+def _has_unasked(connection: aiohttp.connector.Connection) -> bool:
+    """Whether something came on an idle connection: an answer to nothing, or the end.
+
+    The session would take what it has read there (``should_close``) for the next answer.
+    """
+    if connection.transport is None or connection.protocol is None:
+        return True
+    unread = select.poll()
+    unread.register(connection.transport.get_extra_info("socket"), select.POLLIN)
+    return connection.protocol.should_close or bool(unread.poll(0))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A fan-out over real loopback nodes, with everything it counts and every late answer at hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,17 +9,13 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry
 
 from gateway.clients.broker import BrokerClient, CallContext
-from gateway.clients.transport import AiohttpTransport, TransportSettings
+from gateway.clients.transport import AiohttpTransport
 from gateway.domain.node import DEFAULT_MAX_IN_FLIGHT, NodeProfile
-from gateway.services.fanout import (
-    Completeness,
-    FanoutResult,
-    FanoutService,
-    NodeAnswer,
-    NodeQuestion,
-)
+from gateway.services.answers import Completeness, FanoutResult, NodeAnswer, NodeQuestion, Pace
+from gateway.services.fanout import FanoutService
 from gateway.services.fanout_metrics import FanoutMetrics
 from gateway.services.registry import NodeRegistry
+from gateway.settings import TransportSettings
 from tests.support.faulty_nodes import Behaviour, FaultyNode, refuses, running
 from tests.support.waiting import until
 
@@ -57,14 +53,28 @@ class Asking:
         call: CallContext | None = None,
     ) -> FanoutResult:
         """Ask these nodes, or all; late answers are read for ``late_s`` after the deadline."""
-        now = asyncio.get_running_loop().time()
         asked = list(self.nodes) if names is None else names
+        questions = [NodeQuestion(name, b"{}", call or CallContext()) for name in asked]
+        return await self.put(questions, wait_s=wait_s, late_s=late_s, completeness=completeness)
+
+    async def put(
+        self,
+        questions: Iterable[NodeQuestion],
+        *,
+        wait_s: float = 0.3,
+        late_s: float = 1.0,
+        completeness: Completeness | None = None,
+        pace: Pace | None = None,
+    ) -> FanoutResult:
+        """Put these questions, at once or at a pace."""
+        now = asyncio.get_running_loop().time()
         return await self.fanout.ask(
-            [NodeQuestion(name, b"{}", call or CallContext()) for name in asked],
+            questions,
             deadline=now + wait_s,
             late_until=now + wait_s + late_s,
             on_late=self.take_late,
             completeness=completeness,
+            pace=pace,
         )
 
     async def until_late(self, count: int) -> None:

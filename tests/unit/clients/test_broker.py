@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -196,6 +197,38 @@ async def test_an_update_is_sent_as_the_contract_says_and_answered_by_the_phase(
         "path": "phase",
         "value": "ACCEPTED",
     }
+
+
+async def test_an_ending_is_asked_for_alike_and_nothing_but_the_phase_is_looked_at() -> None:
+    uuid = uuid4()
+    shown = {"meta": {"uuid": str(uuid)}, "phase": "REJECTED", "kind": "urn:new", "expires": 7}
+    raw = json.dumps(shown).encode()
+    async with client_of(answering({f"/sessions/{uuid}": ("200 OK", raw)})) as (client, node):
+        phase = await client.end(uuid, SessionPhase.REJECTED, CallContext(), deadline=soon())
+        asked = node.asked[-1]
+    assert phase is SessionPhase.REJECTED
+    assert (asked.method, json.loads(asked.body)["value"]) == ("POST", "REJECTED")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"phase": "GONE"}, {"phase": None}, {"meta": {}}, {"meta": {"uuid": str(uuid4())}}],
+)
+async def test_an_ending_without_a_phase_of_that_session_is_not_believed(
+    changes: dict[str, Any],
+) -> None:
+    uuid = uuid4()
+    shown = {"meta": {"uuid": str(uuid)}, "phase": "REJECTED"} | changes
+    raw = json.dumps(shown).encode()
+    async with client_of(answering({f"/sessions/{uuid}": ("200 OK", raw)})) as (client, _):
+        with pytest.raises(NodeGarbageError):
+            await client.end(uuid, SessionPhase.REJECTED, CallContext(), deadline=soon())
+
+
+async def test_an_ending_at_a_node_that_knows_no_such_session_says_so() -> None:
+    async with client_of(answering({})) as (client, _):
+        with pytest.raises(NodeSessionUnknownError):
+            await client.end(uuid4(), SessionPhase.CANCELLED, CallContext(), deadline=soon())
 
 
 async def test_a_call_ends_at_its_deadline() -> None:

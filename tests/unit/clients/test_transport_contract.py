@@ -1,7 +1,6 @@
 """The transport against real servers: what comes back whole, and the name of every failure."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from time import monotonic
 
@@ -13,14 +12,16 @@ from gateway.clients.exchange import (
     NodeLostError,
     NodeTimeoutError,
     NodeTooLargeError,
+    NodeTransport,
     NodeUnreachableError,
     Progress,
     Reply,
     Stage,
     Timeouts,
 )
-from gateway.clients.transport import AiohttpTransport, TransportSettings
+from gateway.clients.transports import transport_of
 from gateway.domain.reasons import ReasonCode
+from gateway.settings import TransportSettings, TransportType
 from tests.support import faulty_nodes as nodes
 from tests.support.waiting import until
 
@@ -28,14 +29,8 @@ DEADLINE_S = 0.3
 MARGIN_S = 0.15
 
 
-@pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    async with AiohttpTransport(TransportSettings(max_reply_bytes=1 << 20)) as transport:
-        yield transport
-
-
 async def post(
-    transport: AiohttpTransport, url: str, progress: Progress | None = None, wait_s: float = 2.0
+    transport: NodeTransport, url: str, progress: Progress | None = None, wait_s: float = 2.0
 ) -> Reply:
     until = asyncio.get_running_loop().time() + wait_s
     return await transport.exchange(
@@ -48,7 +43,7 @@ def has_reached(progress: Progress, stage: Stage) -> bool:
 
 
 async def test_a_reply_comes_back_whole_with_its_headers_in_any_case(
-    transport: AiohttpTransport,
+    transport: NodeTransport,
 ) -> None:
     async with nodes.running(nodes.answers_status("418 Teapot", b'{"a": 1}')) as node:
         reply = await post(transport, node.url)
@@ -57,7 +52,7 @@ async def test_a_reply_comes_back_whole_with_its_headers_in_any_case(
 
 
 async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
-    transport: AiohttpTransport,
+    transport: NodeTransport,
 ) -> None:
     answer = nodes.http_reply(b"", headers="Location: /x\r\nSet-Cookie: a=b; Path=/\r\n")
 
@@ -71,7 +66,7 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
     assert "cookie" not in node.asked[1].headers
 
 
-async def test_the_connection_is_used_again(transport: AiohttpTransport) -> None:
+async def test_the_connection_is_used_again(transport: NodeTransport) -> None:
     async with nodes.running(nodes.healthy()) as node:
         progress = [Progress() for _ in range(3)]
         for each in progress:
@@ -80,17 +75,25 @@ async def test_the_connection_is_used_again(transport: AiohttpTransport) -> None
     assert [each.is_fresh for each in progress] == [True, False, False]
 
 
+async def drips_body(asked: nodes.Asked, writer: asyncio.StreamWriter) -> None:
+    head, body = nodes.http_reply(b"x" * 10_000).split(b"\r\n\r\n")
+    writer.write(head + b"\r\n\r\n")
+    for byte in body:
+        writer.write(bytes((byte,)))
+        await asyncio.sleep(0.001)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "stage"),
     [
         (nodes.hangs_before_headers, Stage.HEADERS),
         (nodes.hangs_mid_body, Stage.BODY),
         (nodes.drips(1.0), Stage.HEADERS),
-        (nodes.drips(0.0005), Stage.BODY),
+        (drips_body, Stage.BODY),
     ],
 )
 async def test_the_time_limit_is_exact_and_names_its_stage(
-    transport: AiohttpTransport, behaviour: nodes.Behaviour, stage: Stage
+    transport: NodeTransport, behaviour: nodes.Behaviour, stage: Stage
 ) -> None:
     async with nodes.running(behaviour) as node:
         began = monotonic()
@@ -101,7 +104,7 @@ async def test_the_time_limit_is_exact_and_names_its_stage(
     assert DEADLINE_S - 0.01 <= took_s < DEADLINE_S + MARGIN_S
 
 
-async def test_a_limit_beyond_five_seconds_is_not_rounded_up(transport: AiohttpTransport) -> None:
+async def test_a_limit_beyond_five_seconds_is_not_rounded_up(transport: NodeTransport) -> None:
     async with nodes.running(nodes.hangs_before_headers) as node:
         loop = asyncio.get_running_loop()
         ask = asyncio.create_task(post(transport, node.url, wait_s=5.25))
@@ -114,7 +117,7 @@ async def test_a_limit_beyond_five_seconds_is_not_rounded_up(transport: AiohttpT
 
 @pytest.mark.parametrize("name", ["refused", "unknown"])
 async def test_a_node_without_a_connection_was_not_asked(
-    transport: AiohttpTransport, name: str
+    transport: NodeTransport, name: str
 ) -> None:
     progress = Progress()
     with nodes.refuses() as refusing:
@@ -126,7 +129,7 @@ async def test_a_node_without_a_connection_was_not_asked(
     assert not progress.may_have_acted
 
 
-async def test_a_node_that_does_not_speak_tls_is_named_so(transport: AiohttpTransport) -> None:
+async def test_a_node_that_does_not_speak_tls_is_named_so(transport: NodeTransport) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -150,7 +153,7 @@ async def test_a_node_that_does_not_speak_tls_is_named_so(transport: AiohttpTran
     ],
 )
 async def test_a_broken_answer_has_its_name(
-    transport: AiohttpTransport, behaviour: nodes.Behaviour, expected: type[NodeError]
+    transport: NodeTransport, behaviour: nodes.Behaviour, expected: type[NodeError]
 ) -> None:
     progress = Progress()
     async with nodes.running(behaviour) as node:
@@ -161,7 +164,7 @@ async def test_a_broken_answer_has_its_name(
 
 
 async def test_an_answer_in_an_unasked_content_coding_is_not_unpacked(
-    transport: AiohttpTransport,
+    transport: NodeTransport,
 ) -> None:
     packed = nodes.http_reply(b"\x1f\x8b bomb", headers="Content-Encoding: gzip\r\n")
 
@@ -174,7 +177,7 @@ async def test_an_answer_in_an_unasked_content_coding_is_not_unpacked(
     assert node.asked[0].headers["accept-encoding"] == "identity"
 
 
-async def test_a_stale_connection_is_replaced_once(transport: AiohttpTransport) -> None:
+async def test_a_stale_connection_is_replaced_once(transport: NodeTransport) -> None:
     async with nodes.running(nodes.closes_idle_on_use(nodes.healthy())) as node:
         replies = [await post(transport, node.url) for _ in range(3)]
     assert [reply.status for reply in replies] == [303, 303, 303]
@@ -183,7 +186,7 @@ async def test_a_stale_connection_is_replaced_once(transport: AiohttpTransport) 
 
 
 async def test_a_fresh_connection_that_is_lost_is_not_asked_again(
-    transport: AiohttpTransport,
+    transport: NodeTransport,
 ) -> None:
     async with nodes.running(nodes.closes_first(nodes.healthy())) as node:
         with pytest.raises(NodeLostError):
@@ -192,9 +195,9 @@ async def test_a_fresh_connection_that_is_lost_is_not_asked_again(
 
 
 async def test_a_reused_connection_lost_after_work_began_is_not_asked_again(
-    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+    transport: NodeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.clients.transport.STALE_WITHIN_S", 0.01)
+    monkeypatch.setattr("gateway.clients.exchange.STALE_WITHIN_S", 0.01)
 
     async def works_then_dies(asked: nodes.Asked, writer: asyncio.StreamWriter) -> None:
         if len(node.asked) > 1:
@@ -212,7 +215,7 @@ async def test_a_reused_connection_lost_after_work_began_is_not_asked_again(
 
 @pytest.mark.parametrize("stage", [Stage.HEADERS, Stage.BODY])
 async def test_a_cancelled_exchange_gives_its_connection_up(
-    transport: AiohttpTransport, stage: Stage
+    transport: NodeTransport, stage: Stage
 ) -> None:
     behaviour = nodes.hangs_before_headers if stage is Stage.HEADERS else nodes.hangs_mid_body
     async with nodes.running(behaviour) as node:
@@ -226,6 +229,7 @@ async def test_a_cancelled_exchange_gives_its_connection_up(
             assert progress.is_fresh
 
 
-async def test_a_closed_transport_says_so() -> None:
+@pytest.mark.parametrize("kind", list(TransportType))
+async def test_a_closed_transport_says_so(kind: TransportType) -> None:
     with pytest.raises(RuntimeError, match="not open"):
-        await post(AiohttpTransport(), "http://127.0.0.1:1")
+        await post(transport_of(TransportSettings(kind)), "http://127.0.0.1:1")

@@ -1,0 +1,215 @@
+"""What one exchange with a node costs, by transport: CPU time of the gateway's side alone.
+
+Run as ``python -m tests.bench.bench_transport``; ``serve PORTS [CERTIFICATE]`` is its other end, a
+process on the other core that answers 14 KB to each request, and ``rest`` holds connections. Every
+round asks N nodes at once, again and again; transports and loops take turns, and the median of the
+rounds is shown.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import ssl
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from operator import truediv
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import uvloop
+
+from gateway.clients.exchange import NodeTransport, Timeouts
+from gateway.clients.lean.transport import LeanTransport
+from gateway.clients.transport import AiohttpTransport
+from gateway.clients.transports import transport_of
+from gateway.settings import TransportSettings, TransportType
+from tests.bench.measure import cpu_s, pin, running, variation, versions
+from tests.support.authority import Authority
+
+FANOUTS: Final = (1, 4, 16, 64)
+"""Nodes asked at once."""
+
+ROUND_S: Final = 0.4
+"""One round: some thousand exchanges."""
+
+ROUNDS: Final = 5
+"""Rounds of each kind."""
+
+IDLE_PER_NODE: Final = 16
+"""With 64 nodes a thousand connections: their memory is far above the noise of the allocator."""
+
+REFERENCE: Final = "aiohttp asyncio"
+"""What the others are compared with, round by round."""
+
+_BODY: Final = b"{" + b" " * 14_200 + b"}"
+_REPLY: Final = (
+    b"HTTP/1.1 303 See Other\r\nContent-Type: application/json\r\nLocation: /offersets/1\r\n"
+    b"Date: Fri, 27 Nov 2026 22:41:44 GMT\r\nServer: bench\r\nContent-Length: %d\r\n\r\n%b"
+) % (len(_BODY), _BODY)
+_REQUEST: Final = b"{" + b" " * 2_500 + b"}"
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "X-Request-Id": "4f9c2f2e-7b6b-4c39-9c4f-0f1d5c1f7a11",
+    "Idempotency-Key": "4f9c2f2e-7b6b-4c39-9c4f-0f1d5c1f7a12",
+    "Federation-Path": "gateway",
+    "Federation-Budget-Ms": "4999",
+}
+
+
+class _Answering(asyncio.Protocol):
+    """Answers whenever a request's body, which is all that ends in a brace, has ended."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"}"):
+            self._transport.write(_REPLY)
+
+
+async def serve(ports: int, certificate: Path | None) -> None:
+    """Serve until the process is ended."""
+    loop = asyncio.get_running_loop()
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    found = []
+    for _ in range(ports):
+        server = await loop.create_server(_Answering, "127.0.0.1", 0, ssl=context, backlog=512)
+        found.append(server.sockets[0].getsockname()[1])
+    print(json.dumps(found), flush=True)
+    gc.freeze()
+    await asyncio.Event().wait()
+
+
+async def ask_all(transport: NodeTransport, urls: Sequence[str], seconds: float) -> int:
+    """Ask all at once, again and again; the number of exchanges."""
+    loop = asyncio.get_running_loop()
+    done = 0
+
+    async def ask(url: str) -> None:
+        timeouts = Timeouts(loop.time() + 60, 30.0)  # a busy machine is no fault
+        reply = await transport.exchange("POST", url, _HEADERS, _REQUEST, timeouts=timeouts)
+        assert len(reply.body) == len(_BODY)
+
+    until = monotonic() + seconds
+    while monotonic() < until:
+        await asyncio.gather(*map(ask, urls))
+        done += len(urls)
+    return done
+
+
+@dataclass(slots=True)
+class Contender:
+    """A transport on a loop of its own, open for as long as the run lasts."""
+
+    name: str
+    runner: asyncio.Runner
+    transport: LeanTransport | AiohttpTransport
+
+    def round(self, urls: Sequence[str], seconds: float = ROUND_S) -> float:
+        """CPU microseconds of an exchange."""
+        before = cpu_s(os.getpid())
+        done = self.runner.run(ask_all(self.transport, urls, seconds))
+        return (cpu_s(os.getpid()) - before) / done * 1e6
+
+    def close(self) -> None:
+        """End its connections and its loop."""
+        self.runner.run(self.transport.__aexit__(None, None, None))
+        self.runner.close()
+
+
+@contextmanager
+def opened(ca_file: Path) -> Iterator[list[Contender]]:
+    """Each transport on each loop, until the block ends."""
+    with ExitStack() as stack:
+        found = []
+        for loop_name, factory in (
+            ("asyncio", asyncio.new_event_loop),
+            ("uvloop", uvloop.new_event_loop),
+        ):
+            for kind in TransportType:
+                transport = transport_of(TransportSettings(kind, ca_file=ca_file))
+                runner = asyncio.Runner(loop_factory=factory)
+                runner.run(transport.__aenter__())
+                contender = Contender(f"{kind.value} {loop_name}", runner, transport)
+                stack.callback(contender.close)
+                found.append(contender)
+        yield found
+
+
+def measure(contenders: Sequence[Contender], urls: Sequence[str], fanouts: Sequence[int]) -> None:
+    """Let all take turns, and show the medians."""
+    for count in fanouts:
+        rounds: dict[str, list[float]] = {each.name: [] for each in contenders}
+        for each in contenders:
+            each.round(urls[:count], 0.1)
+        for _ in range(ROUNDS):
+            for each in contenders:
+                rounds[each.name].append(each.round(urls[:count]))
+        shown = "  ".join(
+            f"{name} {statistics.median(values):6.1f} ±{variation(values):3.0%} "
+            f"x {statistics.median(map(truediv, values, rounds[REFERENCE])):.2f}"
+            for name, values in rounds.items()
+        )
+        print(f"{urls[0].partition(':')[0]:5} N={count:<3} {shown}", flush=True)
+
+
+async def rest(kind: TransportType, ca_file: Path, urls: Sequence[str]) -> None:
+    """Say how many bytes a connection at rest takes, and wait for the end."""
+    page = os.sysconf("SC_PAGE_SIZE")
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page
+
+    async with transport_of(TransportSettings(kind, ca_file=ca_file)) as transport:
+        await ask_all(transport, urls, 0.05)
+        before = resident()
+        for url in urls:
+            await ask_all(transport, [url] * IDLE_PER_NODE, 0.01)
+        print((resident() - before) / (len(urls) * (IDLE_PER_NODE - 1)), flush=True)
+        await asyncio.Event().wait()
+
+
+def measure_memory(urls: Sequence[str], ca_file: Path, folder: Path) -> None:
+    """Show what a connection at rest takes, each transport in a process of its own."""
+    scheme = urls[0].partition(":")[0]
+    for kind in TransportType:
+        command = ["-m", "tests.bench.bench_transport", "rest", kind.value, str(ca_file), *urls]
+        with running(command, folder / f"{scheme}-{kind.value}.log", wait_s=120) as resting:
+            print(f"{scheme:5} {kind.value}: {resting.ready / 1024:.1f} KiB a connection at rest")
+
+
+def main() -> None:
+    """Measure everything, plain and with TLS."""
+    print(f"CPU microseconds per exchange (2.5 KB, 14 KB), median of {ROUNDS}, ratio; {versions()}")
+    pin(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        authority = Authority(folder)
+        for scheme, more in (("http", []), ("https", [str(authority.certify("127.0.0.1"))])):
+            command = ["-m", "tests.bench.bench_transport", "serve", str(max(FANOUTS)), *more]
+            with running(command, folder / f"{scheme}.log", core=1) as server:
+                urls = [f"{scheme}://127.0.0.1:{port}/requests" for port in server.ready]
+                with opened(authority.file) as contenders:
+                    measure(contenders, urls, FANOUTS)
+                measure_memory(urls, authority.file, folder)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        asyncio.run(serve(int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))
+    elif sys.argv[1:2] == ["rest"]:
+        asyncio.run(rest(TransportType(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))
+    else:
+        main()
