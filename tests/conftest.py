@@ -7,6 +7,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
+
 settings.register_profile(
     "default",
     deadline=None,

@@ -24,21 +24,28 @@ class EventStore:
 
     async def add(self, tx: Transaction, event: Event) -> None:
         """Append one event."""
-        await tx.execute(
+        # Nothing is asked back, so that it goes along with what else is written.
+        await tx.execute_many(
             "INSERT INTO events (at, what, session, offerset, who, detail) VALUES (?,?,?,?,?,?)",
-            (
-                to_micros(event.at),
-                event.what,
-                str(event.session) if event.session else None,
-                str(event.offerset) if event.offerset else None,
-                event.who,
-                event.detail,
-            ),
+            [
+                (
+                    to_micros(event.at),
+                    event.what,
+                    str(event.session) if event.session else None,
+                    str(event.offerset) if event.offerset else None,
+                    event.who,
+                    event.detail,
+                )
+            ],
         )
 
     async def of_session(self, tx: Transaction, session: UUID) -> list[Event]:
         """Everything that happened to a session, in order."""
-        rows = await tx.fetch("SELECT * FROM events WHERE session = ? ORDER BY id", (str(session),))
+        rows = await tx.fetch(
+            "SELECT at, what, who, session, offerset, detail FROM events "
+            "WHERE session = ? ORDER BY id",
+            (str(session),),
+        )
         return [
             Event(
                 at=from_micros(row["at"]),
@@ -53,4 +60,7 @@ class EventStore:
 
     async def forget(self, tx: Transaction, before: datetime) -> int:
         """Delete events older than ``before``; how many."""
-        return await tx.execute("DELETE FROM events WHERE at < ?", (to_micros(before),))
+        return await tx.execute(
+            f"DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ?{tx.skip_locked})",  # noqa: S608
+            (to_micros(before),),
+        )

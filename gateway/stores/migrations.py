@@ -105,5 +105,44 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # How the node's document is turned back into what its client asked for; NULL: as it is.
         "ALTER TABLE sessions ADD COLUMN restoring BLOB",
     ),
+    (
+        # silent_since, silent_until: first and last seen to be silent. offerset: what is offered in
+        # its place; successor: the one of these that is being accepted, or was.
+        """
+        CREATE TABLE resubmissions (
+          session TEXT PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+          stage TEXT NOT NULL,
+          generation INTEGER NOT NULL,
+          attempts INTEGER NOT NULL,
+          fence INTEGER NOT NULL,
+          due INTEGER,
+          silent_since INTEGER,
+          silent_until INTEGER,
+          offerset TEXT,
+          successor TEXT,
+          changed INTEGER NOT NULL,
+          last_error TEXT
+        )
+        """,
+        "CREATE INDEX resubmissions_by_due ON resubmissions (due)",
+        # No session takes the place of two.
+        "CREATE UNIQUE INDEX resubmissions_by_successor ON resubmissions (successor)",
+    ),
+    (
+        # The oldest program that can use this version: see OLDEST_PROGRAM.
+        "ALTER TABLE schema_version ADD COLUMN oldest_program INTEGER NOT NULL DEFAULT 1",
+        # Who is answering the request of a key, and a number that grows while it is alive.
+        "ALTER TABLE idempotency ADD COLUMN holder TEXT",
+        "ALTER TABLE idempotency ADD COLUMN beats INTEGER NOT NULL DEFAULT 0",
+    ),
 )
-"""One tuple of statements a version, the first is version 1."""
+"""One tuple of statements a version, the first is version 1.
+
+They only add: tables, indexes, columns that may be left out. So programs of the version before go
+on with the new schema until they are replaced. SQL that SQLite and PostgreSQL both have, but for
+the types INTEGER and BLOB, which are translated.
+"""
+
+OLDEST_PROGRAM: Final = 1
+"""The oldest version of programs that may use this schema. To be raised only when a migration takes
+something away that they need; they then refuse to start."""

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from gateway.stores.database import Transaction, from_micros, to_micros
 
+_COLUMNS = "uuid, owner, created, request, record, federation, messages, is_open"
+
 
 @dataclass(frozen=True, slots=True)
 class OfferSetRow:
@@ -31,25 +33,29 @@ class OfferSetStore:
 
     async def add(self, tx: Transaction, row: OfferSetRow) -> None:
         """Keep a new offer set."""
-        await tx.execute(
-            "INSERT INTO offersets "
-            "(uuid, owner, created, request, record, federation, messages, is_open) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                str(row.uuid),
-                row.owner,
-                to_micros(row.created),
-                row.request,
-                row.record,
-                row.federation,
-                row.messages,
-                int(row.is_open),
-            ),
+        # Nothing is asked back, so that it goes along with what else is written.
+        await tx.execute_many(
+            f"INSERT INTO offersets ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [
+                (
+                    str(row.uuid),
+                    row.owner,
+                    to_micros(row.created),
+                    row.request,
+                    row.record,
+                    row.federation,
+                    row.messages,
+                    int(row.is_open),
+                )
+            ],
         )
 
     async def find(self, tx: Transaction, uuid: UUID) -> OfferSetRow | None:
         """The offer set of that UUID, if there is one."""
-        row = await tx.fetch_one("SELECT * FROM offersets WHERE uuid = ?", (str(uuid),))
+        row = await tx.fetch_one(
+            f"SELECT {_COLUMNS} FROM offersets WHERE uuid = ?{tx.for_update}",  # noqa: S608
+            (str(uuid),),
+        )
         if row is None:
             return None
         return OfferSetRow(
@@ -82,8 +88,8 @@ class OfferSetStore:
         before ``expired_before``.
         """
         return await tx.execute(
-            """
-            DELETE FROM offersets WHERE created < ?
+            f"""
+            DELETE FROM offersets WHERE uuid IN (SELECT uuid FROM offersets WHERE created < ?
               AND NOT EXISTS (
                 SELECT 1 FROM commands JOIN sessions ON sessions.uuid = commands.session
                 WHERE sessions.offerset = offersets.uuid)
@@ -93,7 +99,7 @@ class OfferSetStore:
                     ('REJECTED', 'EXPIRED', 'COMPLETED', 'FAILED', 'CANCELLED')
                   OR (sessions.phase IN ('COMPLETED', 'FAILED', 'CANCELLED')
                       AND sessions.changed >= ?)
-                  OR sessions.changed >= ?))
-            """,
+                  OR sessions.changed >= ?)){tx.skip_locked})
+            """,  # noqa: S608
             (to_micros(expired_before), to_micros(ended_before), to_micros(expired_before)),
         )

@@ -18,6 +18,7 @@ from gateway.stores.database import Database
 from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.offersets import OfferSetRow, OfferSetStore
 from gateway.stores.sessions import SessionRow, SessionStore
+from gateway.stores.sqlite import SqliteDatabase
 from gateway.wire.phases import SessionPhase
 from tests.api.gateway.conftest import holds_of
 from tests.support.crashing import is_request, is_update_of
@@ -52,7 +53,7 @@ async def locked(database: Path) -> AsyncIterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway waits a moment only for a database that is locked."""
-    monkeypatch.setattr("gateway.stores.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gateway.stores.sqlite.BUSY_TIMEOUT_S", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -118,7 +119,7 @@ async def test_offers_that_could_not_be_saved_and_that_nobody_can_ask_for_are_le
 
 @asynccontextmanager
 async def opened(at: Path) -> AsyncIterator[Database]:
-    database = Database(at / "gateway.db")
+    database = SqliteDatabase(at / "gateway.db")
     await database.open()
     try:
         yield database

@@ -1,0 +1,26 @@
+"""Rules of the schema and the stores, so that gateways of two versions can share a database."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.stores.migrations import MIGRATIONS
+
+STORES = Path(__file__).parents[3] / "gateway" / "stores"
+
+
+@pytest.mark.parametrize(
+    "statement", [sql.strip() for version in MIGRATIONS[1:] for sql in version]
+)
+def test_migrations_only_add(statement: str) -> None:
+    words = " ".join(statement.split())
+    assert re.match(r"CREATE TABLE|CREATE (UNIQUE )?INDEX|ALTER TABLE \w+ ADD COLUMN", words)
+    if words.startswith("ALTER") and "NOT NULL" in words:
+        assert "DEFAULT" in words, "programs of the version before leave it out"
+
+
+def test_no_statement_takes_columns_that_it_does_not_name() -> None:
+    """A later version adds columns under the feet of programs that run."""
+    for source in STORES.glob("*.py"):
+        assert not re.search(r"(SELECT|RETURNING) \*", source.read_text()), source
