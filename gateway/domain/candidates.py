@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.domain.health import Cause
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.wire.documents import Document
@@ -26,12 +27,16 @@ class NodeState:
     """A registered node as it stands now.
 
     ``identity`` is what the node calls itself in ``Federation-Path``, if it is a gateway and this
-    is known; its URL is taken for that too.
+    is known; its URL is taken for that too. It is ejected if there is an ``ejected_until``, which
+    is when it is probed; ``waits_until`` is when it wants to be asked again.
     """
 
     profile: NodeProfile
     is_draining: bool = False
     identity: str | None = None
+    ejected_until: datetime | None = None
+    ejected_for: Cause | None = None
+    waits_until: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -152,20 +157,30 @@ def choose(
     """Decide for every registered node whether to ask it, in the order of their names.
 
     ``wanted`` are the nodes that the client named, None for all; ``required`` those that must
-    answer. Both are asked even about kinds they refused before. ``kinds`` are those of the request.
+    answer. Both are asked even about kinds they refused before, and while they are ejected; so are
+    all ejected ones where nobody else is left. ``kinds`` are those of the request.
     """
     registered = sorted(nodes, key=lambda node: node.name)
     chosen: list[NodeState] = []
+    ejected: list[NodeState] = []
     skipped: list[CoverageEntry] = []
     for node in registered:
         is_named = wanted is not None or node.name in required
-        why = _why_not(node, wanted, hops or Hops()) or _refused_before(
-            node, kinds, None if is_named else refusals, now
+        why = (
+            _why_not(node, wanted, hops or Hops())
+            or _asked_to_wait(node, now)
+            or _refused_before(node, kinds, None if is_named else refusals, now)
         )
-        if why is None:
-            chosen.append(node)
-        else:
+        if why is not None:
             skipped.append(CoverageEntry(node.name, Outcome.SKIPPED, why))
+        elif node.ejected_until is not None and not is_named:
+            ejected.append(node)
+        else:
+            chosen.append(node)
+    if not chosen:
+        chosen, ejected = ejected, []
+    skipped += [CoverageEntry(node.name, Outcome.SKIPPED, _ejected(node)) for node in ejected]
+    skipped.sort(key=lambda entry: entry.node)
     strange = (wanted or frozenset()) - {node.name for node in registered}
     return Choice(tuple(chosen), tuple(skipped), tuple(sorted(strange)))
 
@@ -184,6 +199,21 @@ def _why_not(node: NodeState, wanted: frozenset[str] | None, hops: Hops) -> Reas
     if len(hops.path) >= hops.limit:
         return reason(ReasonCode.HOP_LIMIT, hops=len(hops.path), limit=hops.limit)
     return None
+
+
+def _asked_to_wait(node: NodeState, now: datetime) -> Reason | None:
+    if node.waits_until is None or now >= node.waits_until:
+        return None
+    return reason(ReasonCode.ASKED_TO_WAIT, until=format_instant(node.waits_until))
+
+
+def _ejected(node: NodeState) -> Reason:
+    assert node.ejected_until is not None
+    return reason(
+        ReasonCode.EJECTED,
+        cause=node.ejected_for.value if node.ejected_for else "failing",
+        until=format_instant(node.ejected_until),
+    )
 
 
 def _refused_before(

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.clients.broker import BrokerClient
+from gateway.clients.exchange import NodeError
 from gateway.services.caller import Caller
+from gateway.services.node_places import Lane
 from gateway.services.registry import NodeRegistry
 
 MAX_REMEMBERED: Final = 10_000
@@ -31,7 +33,9 @@ class NodeCalls:
 
     @asynccontextmanager
     async def talking_to(self, node: str, deadline: float) -> AsyncIterator[None]:
-        """Hold one of the node's places for a call.
+        """Hold one of the node's places for a call about a session, and learn from its end.
+
+        Such calls go before requests for offers: an acceptance does not wait for a rush.
 
         Raises
         ------
@@ -39,11 +43,20 @@ class NodeCalls:
             None became free before ``deadline``.
         """
         registered = self._registry.get(node)
-        await registered.acquire(deadline)
+        await registered.acquire(deadline, Lane.COMMANDS)
         try:
             yield
+        except NodeError as error:
+            registered.note_call(error)
+            raise
+        else:
+            registered.note_call(None)
         finally:
-            registered.release()
+            registered.release(Lane.COMMANDS)
+
+    def may_retry(self, node: str) -> bool:
+        """Whether this gateway may repeat a call to the node of its own will."""
+        return node in self._registry and self._registry.get(node).may_retry()
 
     def note_accept(self, node: str, *, was_kept: bool) -> None:
         """Remember whether a node kept its word on an offer that was accepted."""

@@ -1,90 +1,75 @@
 """The nodes this gateway knows, and what their own answers taught about them."""
 
-import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
+
+from prometheus_client import CollectorRegistry
 
 from gateway.clients.broker import BrokerClient
-from gateway.clients.exchange import NodeTimeoutError, Stage
+from gateway.clients.exchange import (
+    NodeError,
+    NodeSessionUnknownError,
+    NodeStatusError,
+    NodeTimeoutError,
+    NodeUnreachableError,
+    Stage,
+)
+from gateway.domain.candidates import NodeState
+from gateway.domain.concurrency import ConcurrencyLimit
 from gateway.domain.coverage import Outcome
+from gateway.domain.health import Finding, HealthState, fair_wait_of, finding_of
 from gateway.domain.latency import LatencyRecord
-from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason
+from gateway.domain.retry_budget import RetryBudget
 from gateway.domain.staging_record import AS_ESTIMATED, Report, StagingRecord
 from gateway.domain.track_record import WHOLE, TrackRecord
-from gateway.wire.documents import Document
-from gateway.wire.times import format_instant
+from gateway.services.health_metrics import HealthMetrics
+from gateway.services.health_watch import HealthWatch
+from gateway.services.node_places import Lane, NodePlaces
+from gateway.services.node_snapshot import NodeSnapshot
+from gateway.settings import HealthSettings
 
+LONGEST_WAIT_S: Final = 300.0
+"""A node that asks to be left alone for longer is asked again after this: it may have erred, and
+an ejection lasts no longer either."""
 
-@dataclass(frozen=True, slots=True)
-class NodeSnapshot:
-    """What is known of a node at one moment, all of it from its own answers.
-
-    ``last_seen`` is when it last said anything at all, sense or not. ``kept_share`` is how often it
-    kept its word, 0..1, since this process began; ``track_record`` has the counts behind it and
-    ``staging`` how its transfers went, both decayed.
-    """
-
-    profile: NodeProfile
-    outcome: Outcome | None
-    reason: Reason | None
-    last_asked: datetime | None
-    last_seen: datetime | None
-    honours_idempotency: bool | None
-    in_flight: int
-    kept_share: float
-    mean_s: float | None
-    p50_s: float | None
-    p95_s: float | None
-    track_record: Document
-    staging: Document
-
-    def to_document(self) -> Document:
-        """The node for ``GET /nodes``; what is not known is null. No credentials."""
-        profile = self.profile
-        return {
-            "name": profile.name,
-            "url": profile.url,
-            "site": profile.site,
-            "storage": list(profile.storage),
-            "is_enabled": profile.is_enabled,
-            "honours_idempotency": self.honours_idempotency,
-            "last": {
-                "outcome": self.outcome.value if self.outcome else None,
-                "reason": self.reason.code.value if self.reason else None,
-                "asked": format_instant(self.last_asked) if self.last_asked else None,
-                "seen": format_instant(self.last_seen) if self.last_seen else None,
-            },
-            "latency_ms": {
-                "mean": _milliseconds(self.mean_s),
-                "p50": _milliseconds(self.p50_s),
-                "p95": _milliseconds(self.p95_s),
-            },
-            "in_flight": self.in_flight,
-            "kept_share": self.kept_share,
-            "track_record": self.track_record,
-            "staging": self.staging,
-        }
-
-
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1000)
+_WELL: Final = (Outcome.ANSWERED, Outcome.NO)
+_USUAL: Final = HealthSettings()
+_REFUSED_FOR_NOW: Final = frozenset({429, 503})
+"""Too Many Requests (RFC 6585 §4) and Service Unavailable (RFC 9110 §15.6.4)."""
 
 
 class RegisteredNode:
     """One node: how to speak to it, how many may at once, and what is known of it."""
 
-    def __init__(self, client: BrokerClient, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        client: BrokerClient,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        watch: HealthWatch,
+    ) -> None:
+        profile = client.profile
         self.client = client
-        self.profile = client.profile
+        self.profile = profile
         self.latency = LatencyRecord()
-        self.honours_idempotency = client.profile.honours_idempotency
+        self.health = watch.add(profile.name, is_enabled=profile.is_enabled)
+        self.honours_idempotency = profile.honours_idempotency
         self.track_record = TrackRecord(0, 0, clock())
         self.staging_record = StagingRecord(AS_ESTIMATED, 0, clock())
+        self.last_heard: float | None = None
+        """When it last said anything, by the monotonic clock."""
+        self._askable = NodeState(profile)
         self._clock = clock
-        self._slots = asyncio.Semaphore(client.profile.max_in_flight)
-        self._in_flight = 0
+        self._monotonic = monotonic
+        self._watch = watch
+        self._budget = RetryBudget()
+        self._limit = ConcurrencyLimit(watch.settings.min_in_flight, profile.max_in_flight)
+        self._places = NodePlaces(profile.max_in_flight, self._limit)
+        self._waits_until = -math.inf
         self._outcome: Outcome | None = None
         self._reason: Reason | None = None
         self._last_asked: datetime | None = None
@@ -95,44 +80,128 @@ class RegisteredNode:
         """The name that the configuration gave it."""
         return self.profile.name
 
-    async def acquire(self, deadline: float) -> None:
-        """Take one of the node's ``max_in_flight`` places, waited for until ``deadline`` at most.
+    async def acquire(self, deadline: float, lane: Lane = Lane.OFFERS) -> None:
+        """Take one of the node's places, waited for until ``deadline`` at most.
 
         Raises
         ------
         NodeTimeoutError
-            None became free in time; nothing was sent.
+            None became free in time, or none would; nothing was sent.
         """
-        if self._slots.locked():
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._slots.acquire()
-            except TimeoutError as error:
-                raise NodeTimeoutError(Stage.QUEUED) from error
-        else:
-            await self._slots.acquire()
-        self._in_flight += 1
+        await self._places.take(lane, deadline, self.latency.mean_s)
 
-    def release(self) -> None:
+    def release(self, lane: Lane = Lane.OFFERS) -> None:
         """Give the place back."""
-        self._in_flight -= 1
-        self._slots.release()
+        self._places.give_back(lane)
+
+    def may_retry(self) -> bool:
+        """Whether this gateway may repeat a call to the node of its own will."""
+        return self._budget.allows()
 
     def note(
         self, outcome: Outcome, reason: Reason | None, *, took_s: float | None, was_heard: bool
     ) -> None:
-        """Take in what became of one call.
+        """Take in what became of one request for offers.
 
         ``took_s`` only where it says how fast the node is; ``was_heard`` if it said anything.
         """
-        now = self._clock()
+        now, monotonic = self._clock(), self._monotonic()
         self._outcome = outcome
         self._reason = reason
         self._last_asked = now
         if was_heard:
             self._last_seen = now
+            self.last_heard = monotonic
+        usual_s = self.latency.quantile(0.5) if outcome is Outcome.TIMEOUT else None
         if took_s is not None:
             self.latency.add(took_s)
+        if outcome in _WELL:
+            self._note_well(took_s, monotonic)
+            return
+        fair_wait_s = fair_wait_of(usual_s, self._watch.settings)
+        finding = finding_of(outcome, reason, took_s, fair_wait_s)
+        is_refusal = outcome is Outcome.ERROR and self._waits(monotonic)
+        if finding is not None and not is_refusal:
+            self._note_failure(finding, took_s, monotonic)
+
+    def _note_well(self, took_s: float | None, now: float) -> None:
+        self._budget.succeeded()
+        if took_s is not None:
+            # Its own place was given back already.
+            self._limit.answered(took_s, self._places.in_use + 1)
+            if self._places.waiting:
+                self._places.hand_out()
+        if not self.health.is_still_up(now):
+            self._watch.asked(self.name, Finding.WELL, now)
+
+    def _note_failure(self, finding: Finding, took_s: float | None, now: float) -> None:
+        self._budget.failed()
+        if finding is Finding.LATE and took_s is not None:
+            self._limit.dropped(now - took_s, now)
+        self._watch.asked(self.name, finding, now)
+
+    def heed(self, error: NodeError) -> None:
+        """Take in that the node asks to be left alone for a while, if that is what it says."""
+        if not isinstance(error, NodeStatusError) or error.retry_after_s is None:
+            return
+        if error.status not in _REFUSED_FOR_NOW:
+            return
+        now = self._monotonic()
+        wait_s = min(error.retry_after_s, LONGEST_WAIT_S)
+        self._waits_until = max(self._waits_until, now + wait_s)
+        self._limit.dropped(now, now)
+
+    def note_call(self, error: NodeError | None) -> None:
+        """Take in how a call about one session ended, None for well.
+
+        It says only whether the node can be reached: what it answers is about that session.
+        """
+        if error is None or isinstance(error, NodeStatusError | NodeSessionUnknownError):
+            self.note_heard()
+            self._watch.heard(self.name, self._monotonic())
+        elif isinstance(error, NodeUnreachableError) or (
+            isinstance(error, NodeTimeoutError) and error.stage is Stage.CONNECT
+        ):
+            self._watch.missed(self.name, self._monotonic())
+
+    def note_probe(self, outcome: str, *, is_well: bool) -> None:
+        """Take in a probe; ``outcome`` is one of ``health_metrics.PROBES``."""
+        was_ejected = self.health.state is HealthState.EJECTED
+        if is_well:
+            self.note_heard()
+            if was_ejected:
+                self._limit.restart()
+        self._watch.probed(self.name, outcome, self._monotonic(), is_well=is_well)
+
+    def note_heard(self) -> None:
+        """It said something just now."""
+        self._last_seen = self._clock()
+        self.last_heard = self._monotonic()
+
+    def _waits(self, now: float) -> bool:
+        return now < self._waits_until
+
+    def state(self) -> NodeState:
+        """Whether it can be asked now."""
+        health = self.health
+        if health.until is None and not self._waits(self._monotonic()):
+            return self._askable
+        return NodeState(
+            self.profile,
+            ejected_until=self._time_of(health.until),
+            ejected_for=health.cause,
+            waits_until=self._wanted_at(),
+        )
+
+    def _wanted_at(self) -> datetime | None:
+        """When it wants to be asked again, if that is not over."""
+        is_over = not self._waits(self._monotonic())
+        return None if is_over else self._time_of(self._waits_until)
+
+    def _time_of(self, monotonic: float | None) -> datetime | None:
+        if monotonic is None:
+            return None
+        return self._clock() + timedelta(seconds=monotonic - self._monotonic())
 
     def note_offers(self, *, was_late: bool) -> None:
         """Learn from an answer with offers whether the node is in time."""
@@ -158,12 +227,17 @@ class RegisteredNode:
         now = self._clock()
         return NodeSnapshot(
             profile=self.profile,
+            health=self._watch.snapshot(self.name, self.health),
             outcome=self._outcome,
             reason=self._reason,
             last_asked=self._last_asked,
             last_seen=self._last_seen,
+            waits_until=self._wanted_at(),
             honours_idempotency=self.honours_idempotency,
-            in_flight=self._in_flight,
+            in_flight=self._places.in_use,
+            waiting=self._places.waiting,
+            limit=self._places.offers_at_once,
+            retry_tokens=self._budget.tokens,
             kept_share=round(self.track_record.share(now) / WHOLE, 3),
             mean_s=self.latency.mean_s,
             p50_s=self.latency.quantile(0.5),
@@ -174,10 +248,25 @@ class RegisteredNode:
 
 
 class NodeRegistry:
-    """Every node by its name. ``clock`` gives the time of day in UTC."""
+    """Every node by its name, and their health together.
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    ``clock`` gives the time of day in UTC, ``monotonic`` seconds that never jump; what is counted
+    goes to ``metrics``, if to any.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        settings: HealthSettings = _USUAL,
+        metrics: HealthMetrics | None = None,
+    ) -> None:
         self._clock = clock
+        self._monotonic = monotonic
+        self.watch = HealthWatch(
+            settings, clock, monotonic, metrics or HealthMetrics(CollectorRegistry())
+        )
         self._nodes: dict[str, RegisteredNode] = {}
 
     def __iter__(self) -> Iterator[RegisteredNode]:
@@ -201,7 +290,7 @@ class NodeRegistry:
         if name in self._nodes:
             message = f"there is a node named {name} already"
             raise ValueError(message)
-        node = self._nodes[name] = RegisteredNode(client, self._clock)
+        node = self._nodes[name] = RegisteredNode(client, self._clock, self._monotonic, self.watch)
         return node
 
     def get(self, name: str) -> RegisteredNode:

@@ -1,5 +1,6 @@
 """Choosing whom to ask, and remembering which kinds a node did not know."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -14,6 +15,7 @@ from gateway.domain.candidates import (
     unknown_kinds,
 )
 from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.domain.health import Cause
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import ReasonCode
 from gateway.wire import kinds
@@ -49,6 +51,8 @@ def only_reason(
     return code_of(choice.skipped[0]) if choice.skipped else None
 
 
+moments = st.none() | st.sampled_from([at(-10), at(10)])
+
 states = st.builds(
     NodeState,
     profile=st.builds(
@@ -59,6 +63,9 @@ states = st.builds(
     ),
     is_draining=st.booleans(),
     identity=st.none() | st.sampled_from(["head", "uk"]),
+    ejected_until=moments,
+    ejected_for=st.just(Cause.LATE),
+    waits_until=moments,
 )
 
 
@@ -125,6 +132,53 @@ def test_a_request_that_passed_enough_gateways_stops() -> None:
         only_reason(node("alpha"), hops=Hops("head", ("a", "b"), limit=2)) is ReasonCode.HOP_LIMIT
     )
     assert only_reason(node("alpha"), hops=Hops("head", ("a",), limit=2)) is None
+
+
+def ejected(name: str) -> NodeState:
+    """A node that is left alone for ten seconds more."""
+    return replace(node(name), ejected_until=at(10), ejected_for=Cause.UNREACHABLE)
+
+
+def chosen(
+    states: list[NodeState],
+    wanted: frozenset[str] | None = None,
+    required: frozenset[str] = frozenset(),
+) -> tuple[list[str], list[ReasonCode]]:
+    """Who is asked, and why the others are not."""
+    memory = RefusalMemory()
+    choice = choose(states, kinds=ASKED, refusals=memory, now=NOW, wanted=wanted, required=required)
+    return [state.name for state in choice.nodes], [code_of(entry) for entry in choice.skipped]
+
+
+def test_an_ejected_node_is_not_asked_unless_it_is_named() -> None:
+    both = [node("alpha"), ejected("beta")]
+    beta = frozenset({"beta"})
+    assert chosen(both) == (["alpha"], [ReasonCode.EJECTED])
+    assert chosen(both, wanted=beta) == (["beta"], [ReasonCode.NOT_WANTED])
+    assert chosen(both, required=beta) == (["alpha", "beta"], [])
+
+
+def test_an_ejected_node_says_why_and_until_when() -> None:
+    choice = choose(
+        [node("alpha"), ejected("beta")], kinds=ASKED, refusals=RefusalMemory(), now=NOW
+    )
+    assert choice.skipped[0].reason is not None
+    assert choice.skipped[0].reason.values == {
+        "cause": "unreachable",
+        "until": "2026-08-03T09:00:10Z",
+    }
+
+
+def test_where_nobody_else_is_left_the_ejected_are_asked() -> None:
+    off = node("alpha", is_enabled=False)
+    assert chosen([off, ejected("beta")]) == (["beta"], [ReasonCode.DISABLED])
+
+
+def test_a_node_that_wants_to_be_left_alone_is_even_when_it_is_named() -> None:
+    waiting = replace(node("alpha"), waits_until=at(10))
+    assert only_reason(waiting) is ReasonCode.ASKED_TO_WAIT
+    assert only_reason(waiting, wanted=frozenset({"alpha"})) is ReasonCode.ASKED_TO_WAIT
+    assert only_reason(replace(waiting, waits_until=NOW)) is None
 
 
 def test_a_kind_refused_before_is_not_asked_for_until_it_is_forgotten() -> None:
