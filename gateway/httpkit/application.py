@@ -9,6 +9,7 @@ from gateway.httpkit.identities import add_identity_routes
 from gateway.httpkit.openapi import build_document
 from gateway.httpkit.problems import problem_middleware
 from gateway.httpkit.server_settings import DEFAULT_MAX_BODY_BYTES
+from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import (
     HttpMetrics,
     add_metrics_route,
@@ -23,6 +24,7 @@ def new_app(
     authenticator: Authenticator,
     metrics: HttpMetrics,
     lifecycle: Lifecycle,
+    shedding: Shedding | None = None,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
 ) -> web.Application:
     """An application that measures, authenticates and fails as it should, still without an API.
@@ -30,16 +32,19 @@ def new_app(
     It serves ``/livez``, ``/readyz``, ``/metrics`` and ``/admin/identities``, and closes the
     authenticator at its end. Add the API's routes, then call ``add_documentation``.
     """
+    sheds = [] if shedding is None else [shedding.middleware()]
     app = web.Application(
         middlewares=[
             make_request_middleware(metrics, lifecycle),
             problem_middleware,
+            *sheds,
             make_auth_middleware(authenticator),
         ],
         client_max_size=max_body_bytes,
     )
     app.on_response_prepare.append(echo_request_id)
-    app.cleanup_ctx.append(watch_event_loop(metrics))
+    observers = [] if shedding is None else [shedding.observe_lag]
+    app.cleanup_ctx.append(watch_event_loop(metrics.observe_lag, *observers))
     app.cleanup_ctx.append(authenticator.close)
     add_health_routes(app, lifecycle)
     add_metrics_route(app, metrics)

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -11,23 +12,31 @@ from uuid import UUID
 
 from gateway.clients.broker import CallContext
 from gateway.clock import Clock
-from gateway.domain.candidates import Choice, Hops, NodeState, RefusalMemory, choose
+from gateway.domain.candidates import Choice, Hops, RefusalMemory, choose
+from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.domain.deadlines import FUTILE, hedge_after_s, own_limit_s
 from gateway.domain.enrichment import Enriched
 from gateway.domain.policies import Policy
+from gateway.domain.reasons import reason
 from gateway.domain.restoring import restoring_of
+from gateway.domain.waves import Order, WaveRule
 from gateway.errors import UnknownNodeError, UnknownPolicyError
+from gateway.services.answers import FanoutResult, NodeAnswer, NodeQuestion, Pace
 from gateway.services.appraisal import Terms, read_request
 from gateway.services.caller import Caller
-from gateway.services.fanout import NodeQuestion
 from gateway.services.placing import Placed, PlacingService
-from gateway.services.registry import NodeRegistry
-from gateway.settings import FederationSettings, PlacementSettings
+from gateway.services.registry import NodeRegistry, RegisteredNode
+from gateway.services.turns import Turns
+from gateway.settings import AskingSettings, FederationSettings, PlacementSettings
 from gateway.wire.documents import Document, to_canonical_json, to_json
 from gateway.wire.kinds import COMPONENT_KINDS
 from gateway.wire.views import RequestView
 
 _DIGEST: Final = 16
 """Hexadecimal digits that tell two bodies of one request apart."""
+
+_USUAL_HOLDS: Final = 4
+"""Offers that a node of this project makes for one request, unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class Plan:
     caller: Caller
     view: RequestView
     choice: Choice
+    order: Order
     policy: Policy
     now: datetime
     deadline: float
@@ -85,8 +95,18 @@ class Plan:
     per_node: int
     limit: int
     placed: Placed | None
-    sent: Mapping[str, Enriched]
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def unasked(self, result: FanoutResult) -> tuple[CoverageEntry, ...]:
+        """The lines about nodes that could have been asked and were not."""
+        if result.unasked is None:
+            return ()
+        asked, said = {answer.node for answer in result.answers}, reason(result.unasked)
+        return tuple(
+            CoverageEntry(node.name, Outcome.SKIPPED, said)
+            for node in self.choice.nodes
+            if node.name not in asked
+        )
 
 
 class Planner:
@@ -101,6 +121,7 @@ class Planner:
         policies: Mapping[str, Policy],
         clock: Clock,
         settings: FederationSettings,
+        asking: AskingSettings,
         placement: PlacementSettings,
     ) -> None:
         self._registry = registry
@@ -109,7 +130,9 @@ class Planner:
         self._policies = policies
         self._clock = clock
         self._settings = settings
+        self._asking = asking
         self._placement = placement
+        self._turns = Turns(WaveRule(asking.all_up_to, asking.wave_size, asking.wave_explored))
 
     def policy(self, name: str | None) -> Policy:
         """The policy of that name, or the default one.
@@ -139,40 +162,73 @@ class Planner:
         wait_s = self._wait_s(question)
         deadline = self._clock.monotonic() + wait_s
         placed = await self._placing.place(view.data, self._registry, wait_s=wait_s, now=now)
+        per_node = question.per_node or settings.per_node
+        order = self._turns.order(
+            [self._registry.get(node.name) for node in choice.nodes],
+            kinds=view.kinds,
+            placements=placed.placements if placed else {},
+            named=_named(question),
+            at_once=self._asking.max_holds // min(per_node, _USUAL_HOLDS),
+            now=now,
+        )
         return Plan(
             uuid=uuid,
             question=question,
             caller=caller,
             view=view,
             choice=choice,
+            order=order,
             policy=policy,
             now=now,
             deadline=deadline,
             late_until=deadline + settings.late_s,
-            per_node=question.per_node or settings.per_node,
+            per_node=per_node,
             limit=min(question.limit or settings.limit, settings.max_limit),
             placed=placed,
-            sent=self._sent(question, choice, placed),
         )
 
-    def questions(self, plan: Plan) -> list[NodeQuestion]:
-        """What each chosen node is asked."""
+    def questions(self, plan: Plan) -> Iterator[NodeQuestion]:
+        """What each node is asked, made when it is its turn."""
         plain = plan.question.document
         bodies: dict[int, bytes] = {}
-        made = []
-        for node in plan.choice.nodes:
-            sent = plan.sent.get(node.name)
+        wait_s = max(0.0, plan.deadline - self._clock.monotonic())
+        every_s = self._wave_s(plan)
+        for name in plan.order.nodes:
+            node = self._registry.get(name)
+            sent = _sent(plan, node)
             document = sent.document if sent else plain
             if id(document) not in bodies:  # nodes in the same place share theirs
                 bodies[id(document)] = to_json(document)
-            body = bodies[id(document)]
-            made.append(self._question(plan, node.name, body, is_plain=document is plain))
-        return made
+            usual_s = node.latency.usual_s(FUTILE * wait_s)
+            yield NodeQuestion(
+                name,
+                bodies[id(document)],
+                self._call(plan, name, bodies[id(document)], is_plain=document is plain),
+                own_limit_s=self._own_limit_s(plan, node, usual_s, wait_s, every_s),
+                hedge_after_s=hedge_after_s(usual_s) if node.honours_idempotency else None,
+            )
 
-    def terms(self, plan: Plan) -> Terms:
-        """What the answers are held against."""
+    def pace(self, plan: Plan) -> Pace | None:
+        """How fast to go through the questions; None for all at once."""
+        if plan.order.is_whole:
+            return None
+        return Pace(
+            first=plan.order.first,
+            every_s=self._wave_s(plan),
+            wanted=plan.question.min_offers or plan.limit,
+            per_node=plan.per_node,
+            max_holds=self._asking.max_holds,
+            holds_each=min(plan.per_node, _USUAL_HOLDS),
+        )
+
+    def learn(self, plan: Plan, answer: NodeAnswer) -> None:
+        """Remember who was asked and had offers, for whom to ask first next time."""
+        self._turns.learn(answer.node, plan.view.kinds, has_offers=bool(answer.offers))
+
+    def terms(self, plan: Plan, asked: Iterable[str] | None = None) -> Terms:
+        """What the answers are held against, where these were asked or else all that may be."""
         placed = plan.placed
-        chosen = [node.name for node in plan.choice.nodes]
+        chosen = plan.order.nodes if asked is None else asked
         return Terms(
             plan.view,
             plan.now,
@@ -185,45 +241,58 @@ class Planner:
         )
 
     def _restoring(self, plan: Plan, node: str) -> bytes | None:
-        sent = plan.sent.get(node)
+        sent = _sent(plan, self._registry.get(node))
         if sent is None:
             return None
         shows = self._placement.shows_replicas
         restoring = restoring_of(plan.question.document, sent, shows_replicas=shows)
         return None if restoring is None else restoring.to_json()
 
-    def _question(self, plan: Plan, node: str, body: bytes, *, is_plain: bool) -> NodeQuestion:
+    def _call(self, plan: Plan, node: str, body: bytes, *, is_plain: bool) -> CallContext:
         # Asked again after a crash, under the same offer set, a node that honours the key gives
         # the same holds again; replicas may have moved by then, and another body needs another key.
         key = f"{plan.uuid}:{node}"
         if not is_plain:
             key = f"{key}:{hashlib.sha256(body).hexdigest()[:_DIGEST]}"
-        return NodeQuestion(
-            node,
-            body,
-            CallContext(
-                request_id=plan.caller.request_id,
-                authorization=plan.caller.authorization,
-                idempotency_key=key,
-                path=(*plan.question.hops, self._settings.name),
-                known_kinds=plan.view.kinds - COMPONENT_KINDS,
-                # More than these would be let go at once; nodes that know no limit ignore it.
-                query={"limit": str(plan.per_node)},
-            ),
+        return CallContext(
+            request_id=plan.caller.request_id,
+            authorization=plan.caller.authorization,
+            idempotency_key=key,
+            path=(*plan.question.hops, self._settings.name),
+            known_kinds=plan.view.kinds - COMPONENT_KINDS,
+            # More than these would be let go at once; nodes that know no limit ignore it.
+            query={"limit": str(plan.per_node)},
         )
 
-    def _sent(
-        self, question: OfferQuestion, choice: Choice, placed: Placed | None
-    ) -> dict[str, Enriched]:
-        if placed is None:
-            return {}
-        return {
-            node.name: placed.enriched(question.document, node.profile) for node in choice.nodes
-        }
+    def _own_limit_s(
+        self,
+        plan: Plan,
+        node: RegisteredNode,
+        usual_s: float | None,
+        wait_s: float,
+        every_s: float,
+    ) -> float | None:
+        """How long the node may hold the answer back; None: until the deadline.
+
+        Who says how long to wait, or names the node, means it.
+        """
+        if plan.question.wait_s is not None or node.name in _named(plan.question):
+            return None
+        floor_s = self._asking.own_limit_floor_s
+        if node.name in plan.order.explored:
+            return floor_s
+        limit_s = own_limit_s(usual_s, node.latency.mean_s, wait_s=wait_s, floor_s=floor_s)
+        return every_s if limit_s is None and not plan.order.is_whole else limit_s
+
+    def _wave_s(self, plan: Plan) -> float:
+        """An equal share of the time for each wave that there may be."""
+        nodes, first = len(plan.order.nodes), plan.order.first
+        waves = max(1, math.ceil(math.log2(nodes / max(1, first) + 1)))
+        return max(0.0, plan.deadline - self._clock.monotonic()) / waves
 
     def _choice(self, question: OfferQuestion, view: RequestView, now: datetime) -> Choice:
         choice = choose(
-            [NodeState(node.profile) for node in self._registry],
+            [node.state() for node in self._registry],
             kinds=view.kinds,
             refusals=self._refusals,
             now=now,
@@ -245,3 +314,14 @@ class Planner:
         if question.budget_s is None:
             return wait_s
         return min(wait_s, max(question.budget_s - settings.margin_s, 0.0))
+
+
+def _named(question: OfferQuestion) -> frozenset[str]:
+    return question.require | (question.nodes or frozenset())
+
+
+def _sent(plan: Plan, node: RegisteredNode) -> Enriched | None:
+    """The request as this node gets it, where its data were located."""
+    if plan.placed is None:
+        return None
+    return plan.placed.enriched(plan.question.document, node.profile)

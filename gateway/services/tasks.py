@@ -6,7 +6,16 @@ from typing import Any
 
 import structlog
 
+from gateway.errors import StoreUnavailableError
+
 _log = structlog.stdlib.get_logger(__name__)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether nothing failed but the database, which is no defect and is logged where it shows."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(StoreUnavailableError)[1] is None
+    return isinstance(error, StoreUnavailableError)
 
 
 class SupervisedTasks:
@@ -50,5 +59,9 @@ class SupervisedTasks:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None:
+        if error is None:
+            return
+        if is_outage(error):
+            _log.warning("background_task_cut_short", task=task.get_name(), why=str(error))
+        else:
             _log.error("background_task_failed", task=task.get_name(), exc_info=error)

@@ -13,17 +13,13 @@ from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
-from gateway.clients.broker import CallContext, ReceivedOffer
+from gateway.clients.broker import CallContext
+from gateway.clients.offers_reply import ReceivedOffer
 from gateway.domain.coverage import Outcome
 from gateway.domain.latency import LatencyRecord
 from gateway.domain.reasons import ReasonCode
-from gateway.services.fanout import (
-    MAX_LATE_PER_NODE,
-    Completeness,
-    Ended,
-    NodeAnswer,
-    NodeQuestion,
-)
+from gateway.services.answers import Completeness, Ended, NodeAnswer, NodeQuestion
+from gateway.services.fanout import MAX_LATE_PER_NODE
 from tests.support import faulty_nodes as nodes
 from tests.support.asking import REFUSES, AnyBehaviour, Asking, asking
 from tests.support.waiting import until
@@ -325,7 +321,7 @@ async def test_a_node_s_honouring_of_keys_is_learned_from_its_answer(
         assert node.honours_idempotency is expected
 
 
-async def test_every_node_call_is_logged_once_with_the_request_s_context() -> None:
+async def test_a_request_is_logged_once_and_what_failed_of_it_by_itself() -> None:
     behaviours: dict[str, AnyBehaviour] = {
         "alpha": nodes.healthy(),
         "slow": nodes.answers_late(0.3),
@@ -335,13 +331,14 @@ async def test_every_node_call_is_logged_once_with_the_request_s_context() -> No
         with bound_contextvars(request_id="r1"), capture_logs() as logs:
             await rig.ask(wait_s=0.15, late_s=5)
             await rig.until_late(1)
-    lines: dict[str, Any] = {line["node"]: line for line in logs if line["event"] == "node_asked"}
-    assert len([line for line in logs if line["event"] == "node_asked"]) == 3
-    assert lines["alpha"]["log_level"] == "info"
-    assert lines["alpha"]["offers"] == nodes.HEALTHY_OFFERS
-    assert (lines["slow"]["outcome"], lines["slow"]["reason"]) == ("timeout", "headers_timeout")
-    assert (lines["dead"]["outcome"], lines["dead"]["log_level"]) == ("refused", "warning")
-    assert all({"took_ms", "reason"} <= line.keys() for line in lines.values())
+    failed: dict[str, Any] = {line["node"]: line for line in logs if line["event"] == "node_failed"}
+    assert len([line for line in logs if line["event"] == "node_failed"]) == 2
+    assert (failed["slow"]["outcome"], failed["slow"]["reason"]) == ("timeout", "headers_timeout")
+    assert (failed["dead"]["outcome"], failed["dead"]["log_level"]) == ("refused", "warning")
+    (asked,) = [line for line in logs if line["event"] == "nodes_asked"]
+    assert asked["offers"] == nodes.HEALTHY_OFFERS
+    assert (asked["answered"], asked["timeout"], asked["refused"]) == (1, 1, 1)
+    assert asked["took_ms"] >= 150
 
 
 async def test_every_node_call_is_counted_once_by_its_outcome() -> None:

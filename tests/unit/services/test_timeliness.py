@@ -1,6 +1,6 @@
 """Offers that come late enter a node's track record; those that nobody waited for do not."""
 
-from gateway.services.fanout import Completeness
+from gateway.services.answers import Completeness
 from gateway.services.registry import RegisteredNode
 from tests.support import faulty_nodes as nodes
 from tests.support.asking import Asking, asking

@@ -1,0 +1,120 @@
+"""How many requests are let in, by how late the loop is and how many there are."""
+
+from contextlib import ExitStack
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.httpkit.shedding import FEWEST, Admission, Cause, SheddingSettings
+
+START = 32
+SETTINGS = SheddingSettings(max_heavy=START, start_heavy=START, max_requests=100)
+LATE_S = 2 * SETTINGS.high_lag_s
+MANY = START * 3 // 4
+
+
+def with_heavy(admission: Admission, stack: ExitStack, count: int) -> None:
+    for _ in range(count):
+        assert admission.refuses(is_heavy=True) is None
+        stack.enter_context(admission.answering(is_heavy=True))
+
+
+def test_a_quiet_process_lets_in_as_many_as_it_may() -> None:
+    admission = Admission(SETTINGS)
+    with ExitStack() as stack:
+        with_heavy(admission, stack, SETTINGS.max_heavy)
+        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+        assert admission.refuses(is_heavy=False) is None
+    assert admission.refuses(is_heavy=True) is None
+
+
+def test_a_late_loop_lets_in_fewer_and_grows_again_when_it_keeps_up() -> None:
+    admission = Admission(SETTINGS)
+    with ExitStack() as stack:
+        with_heavy(admission, stack, MANY)
+        for _ in range(4):
+            admission.observe_lag(LATE_S)
+        assert admission.limit < MANY
+        assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
+        cut = admission.limit
+        # Between the marks nothing changes.
+        for _ in range(10):
+            admission.observe_lag((SETTINGS.low_lag_s + SETTINGS.high_lag_s) / 2)
+        assert admission.limit == cut
+    for _ in range(200):
+        with ExitStack() as stack:
+            while admission.refuses(is_heavy=True) is None:
+                stack.enter_context(admission.answering(is_heavy=True))
+            admission.observe_lag(0.0)
+    assert admission.limit == SETTINGS.max_heavy
+
+
+def test_a_burst_is_let_in_by_and_by_where_it_makes_no_trouble() -> None:
+    admission = Admission(SheddingSettings(max_heavy=3 * START, start_heavy=START))
+    with ExitStack() as stack:
+        with_heavy(admission, stack, START)
+        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+        admission.observe_lag(0.0)
+        with_heavy(admission, stack, START)
+        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+        admission.observe_lag(0.0)
+        with_heavy(admission, stack, START)
+        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+        admission.observe_lag(0.0)
+        assert admission.limit == 3 * START
+
+
+def test_a_limit_that_nobody_needs_does_not_grow() -> None:
+    admission = Admission(SETTINGS)
+    with ExitStack() as stack:
+        with_heavy(admission, stack, MANY)
+        for _ in range(10):
+            admission.observe_lag(LATE_S)
+    admission.observe_lag(0.0)
+    cut = admission.limit
+    for _ in range(50):
+        admission.observe_lag(0.0)
+    assert admission.limit == cut
+
+
+def test_some_are_let_in_however_late_the_loop_is() -> None:
+    admission = Admission(SETTINGS)
+    for _ in range(100):
+        admission.observe_lag(LATE_S)
+    with ExitStack() as stack:
+        with_heavy(admission, stack, FEWEST)
+        assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
+
+
+def test_reading_and_accepting_go_on_long_after_asking_is_turned_away() -> None:
+    admission = Admission(SETTINGS)
+    for _ in range(20):
+        admission.observe_lag(5 * SETTINGS.high_lag_s)
+    assert admission.refuses(is_heavy=False) is None
+    for _ in range(20):
+        admission.observe_lag(20 * SETTINGS.high_lag_s)
+    assert admission.refuses(is_heavy=False) is Cause.EVENT_LOOP_LAG
+    for _ in range(20):
+        admission.observe_lag(0.0)
+    assert admission.refuses(is_heavy=False) is None
+
+
+def test_one_late_tick_is_an_accident() -> None:
+    admission = Admission(SETTINGS)
+    with ExitStack() as stack:
+        with_heavy(admission, stack, MANY)
+        admission.observe_lag(1.5 * SETTINGS.high_lag_s)
+        admission.observe_lag(0.0)
+    assert admission.limit == SETTINGS.max_heavy
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 80)), max_size=60))
+def test_the_limit_stays_between_its_bounds(ticks: list[tuple[float, int]]) -> None:
+    admission = Admission(SETTINGS)
+    for lag_s, wanted in ticks:
+        with ExitStack() as stack:
+            for _ in range(wanted):
+                if admission.refuses(is_heavy=True) is None:
+                    stack.enter_context(admission.answering(is_heavy=True))
+            admission.observe_lag(lag_s)
+        assert FEWEST <= admission.limit <= SETTINGS.max_heavy
