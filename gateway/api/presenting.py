@@ -26,7 +26,7 @@ def present_session(reading: SessionReading, base: str) -> Document:
         base_url=base,
         phase=row.phase,
         is_owner=reading.is_owner,
-        messages=reading.messages,
+        messages=(*reading.messages, *(link.to_message(base) for link in reading.links)),
         federation=federation,
     )
     return with_placement_metrics(document, federation)

@@ -1,30 +1,24 @@
-"""Accepting, rejecting and cancelling: the wish is saved, the node is told, its phase decides."""
+"""Accepting: the intent is saved, the node is told, and its phase decides what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 from uuid import UUID
 
 from gateway.clients.broker import BrokerClient, CallContext, SessionReply
 from gateway.clients.exchange import NodeError, NodeSessionUnknownError
 from gateway.clock import Clock
 from gateway.domain.showing import foreign_kinds
-from gateway.errors import (
-    AcceptPendingError,
-    NodeRefusedAcceptError,
-    NotOwnerError,
-    UnknownSessionError,
-    UpdateRefusedError,
-)
+from gateway.errors import AcceptPendingError, NodeRefusedAcceptError, UpdateRefusedError
 from gateway.services.caller import Caller
 from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.node_calls import NodeCalls
-from gateway.services.transitions import Stores, Transitions, is_taken
+from gateway.services.transitions import Stores, Transitions, is_over, is_taken
 from gateway.services.verdicts import (
     Delivered,
     Undelivered,
-    ended,
     is_final,
     pending,
     phase_said,
@@ -36,21 +30,38 @@ from gateway.settings import CommandSettings, SessionSettings
 from gateway.stores.commands import Command
 from gateway.stores.database import Database, RowConflictError, Transaction
 from gateway.stores.sessions import SessionRow
-from gateway.wire.phases import EXECUTION_PHASES, SessionPhase, can_client_move, is_terminal
+from gateway.wire.phases import SessionPhase, is_terminal
 
 TRIES: Final = 2
 """How often one call tells a node to accept; after that it is the outbox's."""
 
+IntentStep: TypeAlias = Callable[[Transaction, SessionRow], Awaitable[None]]
+"""What else is saved with the intent to accept a session; what it raises prevents the intent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """A saved intent and the command that carries it, which this call holds.
+
+    ``is_first``: no earlier call or delivery can have told the node.
+    """
+
+    row: SessionRow
+    command: Command
+    is_first: bool
+
 
 class AcceptanceService:
-    """Carries an owner's wish to the node that holds the session.
+    """Carries the acceptance of an offer to the node that holds it.
 
-    ``update`` is what a client calls; ``deliver`` is what the outbox calls for wishes that could
-    not be carried out at once, and comes to the same end.
+    ``accept`` is for whoever wants it, ``deliver`` for the outbox; both come to the same end. What
+    a node shows to be accepted is true whoever hears it. That it refuses is believed only by the
+    holder of the newest claim on the command: another may be telling it at the same time.
     """
 
     def __init__(
         self,
+        *,
         database: Database,
         stores: Stores,
         transitions: Transitions,
@@ -70,89 +81,29 @@ class AcceptanceService:
         self._metrics = metrics
         self._locks = KeyedLocks()
 
-    async def update(
-        self, uuid: UUID, phase: SessionPhase, caller: Caller, *, deadline: float | None = None
+    async def accept(
+        self,
+        uuid: UUID,
+        caller: Caller,
+        *,
+        deadline: float,
+        step: IntentStep | None = None,
+        gives_up_unsent: bool = False,
     ) -> SessionRow:
-        """Bring a session to ``phase`` for its owner; asking twice is the same as asking once.
+        """Accept a session for its owner; asking twice is the same as asking once.
 
-        ``deadline`` is in the clock's monotonic seconds.
+        ``deadline`` is in the clock's monotonic seconds. With ``gives_up_unsent``, what is sure not
+        to have reached the node is cancelled rather than carried on with.
 
         Raises
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
         UpdateRefusedError
-            It cannot be done now; subclasses say what the node answered, or that it did not.
+            It cannot be done; subclasses say what the node answered, or that it did not.
         """
-        if deadline is None:
-            deadline = self._clock.monotonic() + self._settings.update_deadline_s
-        if phase is SessionPhase.ACCEPTED:
-            return await self._accept_counted(uuid, caller, deadline)
-        if phase in {SessionPhase.REJECTED, SessionPhase.CANCELLED}:
-            return await self._let_go(uuid, phase, caller, deadline)
-        async with self._database.reading() as reader:
-            row = await self._owned(reader, uuid, caller)
-        raise refusal(row, phase)
-
-    async def let_rest_go(self, offerset: UUID) -> None:
-        """Nobody will accept what is still on offer in this set."""
-        async with self._database.transaction() as tx:
-            for row in await self._stores.sessions.of_offerset(tx, offerset):
-                if row.phase is SessionPhase.OFFERED and row.asked is None:
-                    await self._transitions.let_go(tx, row, SessionPhase.REJECTED, who="gateway")
-
-    async def deliver(self, command: Command) -> Delivered | Undelivered:
-        """Carry out one saved wish."""
-        async with self._database.reading() as reader:
-            row = await self._stores.sessions.find(reader, command.session)
-            owner = await self._stores.sessions.owner_of(reader, command.session)
-        client = self._nodes.client(command.node)
-        if client is None:
-            return Undelivered("node is not registered")
-        deadline = self._clock.monotonic() + self._commands.deadline_s
-        call = CallContext(
-            idempotency_key=f"{command.session}:{command.phase.value}",
-            authorization=self._nodes.remembered_authorization(owner),
-            known_kinds=foreign_kinds(row.document if row else None),
-        )
-        if command.phase is not SessionPhase.ACCEPTED:
-            return await self._tell(client, command.session, command.phase, call, deadline)
         try:
-            async with self._locks.holding(command.session, deadline):
-                return await self._deliver_accept(command.session, client, call, deadline)
-        except TimeoutError:
-            return Undelivered("its owner is accepting it just now")
-
-    async def _deliver_accept(
-        self, uuid: UUID, client: BrokerClient, call: CallContext, deadline: float
-    ) -> Delivered | Undelivered:
-        async with self._database.reading() as reader:
-            row = await self._stores.sessions.find(reader, uuid)
-        if row is None or row.asked is not SessionPhase.ACCEPTED:
-            return Delivered("no longer wanted")
-        try:
-            await self._carry_accept(row, client, call, deadline)
-        except AcceptPendingError as error:
-            return Undelivered(error.detail)
-        except NodeRefusedAcceptError as error:
-            return Delivered(error.detail)
-        return Delivered("accepted")
-
-    async def give_up(self, command: Command) -> None:
-        """A wish came to nothing in the time it had."""
-        if command.phase is not SessionPhase.ACCEPTED:
-            return
-        async with self._database.transaction() as tx:
-            row = await self._stores.sessions.find(tx, command.session)
-            if row and row.asked is SessionPhase.ACCEPTED and row.phase is SessionPhase.OFFERED:
-                row = await self._transitions.end_accept(tx, row, why="the node was not reached")
-                await self._transitions.expire(tx, row)
-
-    # -- accept ---------------------------------------------------------------------------------
-
-    async def _accept_counted(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
-        try:
-            row = await self._accept(uuid, caller, deadline)
+            row = await self._accept(uuid, caller, deadline, step, gives_up_unsent=gives_up_unsent)
         except AcceptPendingError:
             self._metrics.accepted("pending")
             raise
@@ -162,25 +113,76 @@ class AcceptanceService:
         self._metrics.accepted("accepted")
         return row
 
-    async def _accept(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
-        # One call at a time: else one could take for refused what another has accepted.
+    async def deliver(
+        self, command: Command, client: BrokerClient, call: CallContext, deadline: float
+    ) -> Delivered | Undelivered:
+        """Carry out a saved intent, unless it has come to its end meanwhile."""
+        try:
+            async with self._locks.holding(command.session, deadline):
+                return await self._deliver_alone(command, client, call, deadline)
+        except TimeoutError:
+            return Undelivered("its owner is accepting it just now")
+
+    async def give_up(self, command: Command) -> None:
+        """An intent came to nothing in the time it had.
+
+        Whether the node has accepted will only be seen when it is there again: so what it may hold
+        is ended there, however late.
+        """
+        async with self._database.transaction() as tx:
+            row = await self._stores.sessions.find(tx, command.session)
+            is_open = row is not None and row.asked is SessionPhase.ACCEPTED
+            if row is None or not is_open or row.phase is not SessionPhase.OFFERED:
+                return
+            if await self._stores.commands.is_held(tx, command):
+                ended = await self._transitions.end_accept(tx, row, why="the node was not reached")
+                await self._transitions.expire(tx, ended)
+                await self._transitions.command(tx, row, SessionPhase.REJECTED)
+
+    async def _deliver_alone(
+        self, command: Command, client: BrokerClient, call: CallContext, deadline: float
+    ) -> Delivered | Undelivered:
+        async with self._database.reading() as reader:
+            row = await self._stores.sessions.find(reader, command.session)
+            is_held = await self._stores.commands.is_held(reader, command)
+        if row is None or row.asked is not SessionPhase.ACCEPTED or not is_held:
+            return Delivered("no longer wanted")
+        try:
+            await self._carry(_Intent(row, command, is_first=False), client, call, deadline)
+        except AcceptPendingError as error:
+            return Undelivered(error.detail)
+        except NodeRefusedAcceptError as error:
+            return Delivered(error.detail)
+        return Delivered("accepted")
+
+    async def _accept(
+        self,
+        uuid: UUID,
+        caller: Caller,
+        deadline: float,
+        step: IntentStep | None,
+        *,
+        gives_up_unsent: bool,
+    ) -> SessionRow:
+        # One call of this process at a time: the others find what became of it.
         try:
             async with self._locks.holding(uuid, deadline):
-                return await self._accept_alone(uuid, caller, deadline)
+                intent = await self._intend(uuid, caller, deadline, step)
+                if isinstance(intent, SessionRow):
+                    return _as_it_is(intent)
+                return await self._carry_for(
+                    intent, caller, deadline, gives_up_unsent=gives_up_unsent
+                )
         except TimeoutError as error:
             async with self._database.reading() as reader:
-                row = await self._owned(reader, uuid, caller)
+                row = await self._stores.owned(reader, uuid, caller)
             raise AcceptPendingError(row.node) from error
 
-    async def _accept_alone(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
-        row = await self._intend(uuid, caller, deadline)
-        if is_taken(row.phase, row.asked):
-            return row
-        if row.phase is not SessionPhase.OFFERED:
-            raise refusal(row, SessionPhase.ACCEPTED)
+    async def _carry_for(
+        self, intent: _Intent, caller: Caller, deadline: float, *, gives_up_unsent: bool
+    ) -> SessionRow:
+        row = intent.row
         client = self._nodes.client(row.node)
-        if client is None:
-            raise AcceptPendingError(row.node, may_have_acted=False)
         call = CallContext(
             request_id=caller.request_id,
             authorization=caller.authorization,
@@ -188,121 +190,188 @@ class AcceptanceService:
             known_kinds=foreign_kinds(row.document),
         )
         try:
-            return await self._carry_accept(row, client, call, deadline)
-        except AcceptPendingError:
-            await self._hasten(row)
-            raise
+            return await self._carry(intent, client, call, deadline)
+        except AcceptPendingError as error:
+            is_alone = await self._leave(
+                intent, is_given_up=gives_up_unsent and not error.may_have_acted, who=caller.who
+            )
+            if is_alone:
+                raise
+            raise AcceptPendingError(row.node) from error
 
-    async def _intend(self, uuid: UUID, caller: Caller, deadline: float) -> SessionRow:
-        """Save the intent to accept. What is no longer on offer comes back as it is."""
+    async def _intend(
+        self, uuid: UUID, caller: Caller, deadline: float, step: IntentStep | None
+    ) -> _Intent | SessionRow:
+        """Save the intent to accept, or join one. What is not on offer comes back as it is."""
+        # The outbox is only the second line: this call carries the intent itself first.
+        delay_s = deadline - self._clock.monotonic() + self._commands.first_s
         try:
             async with self._database.transaction(durable=True) as tx:
-                row = await self._owned(tx, uuid, caller)
-                if row.phase is not SessionPhase.OFFERED or row.asked is SessionPhase.ACCEPTED:
+                row = await self._stores.owned(tx, uuid, caller)
+                now = self._clock.now()
+                if is_over(row, now):
+                    row = await self._transitions.expire(tx, row)
+                is_first = row.asked is not SessionPhase.ACCEPTED
+                if row.phase is SessionPhase.OFFERED:
+                    if is_first and (
+                        sibling := await self._stores.sessions.accepted_sibling(tx, row)
+                    ):
+                        raise sibling_refusal(sibling)
+                    if is_first:
+                        row = await self._transitions.begin_accept(
+                            tx, row, who=caller.who, delay_s=delay_s
+                        )
+                if step is not None and not is_terminal(row.phase):
+                    await step(tx, row)
+                if row.phase is not SessionPhase.OFFERED:
                     return row
-                if row.expires is not None and row.expires <= self._clock.now():
-                    return await self._transitions.expire(tx, row)
-                if sibling := await self._stores.sessions.accepted_sibling(tx, row):
-                    raise sibling_refusal(sibling)
-                # The outbox is only the second line: this call carries the intent itself first.
-                delay_s = deadline - self._clock.monotonic() + self._commands.first_s
-                return await self._transitions.begin_accept(
-                    tx, row, who=caller.who, delay_s=delay_s
+                command = await self._stores.commands.take_over(
+                    tx, uuid, due=now + timedelta(seconds=delay_s)
                 )
         except RowConflictError as error:
             raise sibling_refusal(None) from error
+        if command is None:
+            message = f"the intent to accept session {uuid} has no command"
+            raise RuntimeError(message)
+        return _Intent(row, command, is_first)
 
-    async def _carry_accept(
-        self, row: SessionRow, client: BrokerClient, call: CallContext, deadline: float
+    async def _leave(self, intent: _Intent, *, is_given_up: bool, who: str) -> bool:
+        """Leave a pending intent to the outbox, or cancel it; False when another carries it."""
+        first = timedelta(seconds=self._commands.first_s)
+        async with self._database.transaction() as tx:
+            row = await self._stores.session(tx, intent.row.uuid)
+            if not await self._stores.commands.hasten(
+                tx, intent.command, self._clock.now() + first
+            ):
+                return False
+            if is_given_up and not is_terminal(row.phase):
+                await self._transitions.let_go(tx, row, SessionPhase.CANCELLED, who=who)
+        self._transitions.wake.set()
+        return True
+
+    async def _carry(
+        self, intent: _Intent, client: BrokerClient | None, call: CallContext, deadline: float
     ) -> SessionRow:
         """Tell the node, and again where its answer was lost and it shows the offer still open."""
         lost: list[NodeError] = []
-        while not lost or (len(lost) < TRIES and self._clock.monotonic() < deadline):
+        if client is None:
+            raise pending(intent.row, is_first=intent.is_first)
+        while not lost or self._may_tell_again(intent.row.node, len(lost), deadline):
             sent = self._clock.now()
-            reply = await self._tell_accept(row, client, call, deadline)
+            reply = await self._tell(intent, client, call, deadline)
             if not isinstance(reply, NodeError):
-                return await self._take_in(row, reply, sent, phase_said(reply))
+                if reply.view.phase is SessionPhase.OFFERED:
+                    return await self._end_offer(intent, client, call, phase_said(reply))
+                return await self._take_in(intent, reply, sent, phase_said(reply))
             lost.append(reply)
             sent = self._clock.now()
-            truth = await self._truth(row, client, call, lost)
+            truth = await self._truth(intent, client, call, lost)
             if truth.view.phase is not SessionPhase.OFFERED:
                 why = why_not(reply) if is_final(reply) else phase_said(truth)
-                return await self._take_in(row, truth, sent, why)
+                return await self._take_in(intent, truth, sent, why)
             if is_final(reply):
-                return await self._refused(row, why_not(reply))
-        raise pending(row, *lost)
+                return await self._end_offer(intent, client, call, why_not(reply))
+        raise pending(intent.row, *lost, is_first=intent.is_first)
+
+    async def _end_offer(
+        self, intent: _Intent, client: BrokerClient, call: CallContext, why: str
+    ) -> SessionRow:
+        """The node will not, and keeps the offer open: end it there before anybody is told.
+
+        An ACCEPTED that is still under way, a delayed or doubled one, could be granted later, when
+        another of the set runs. Nodes that know no REJECTED leave it open all the same.
+        """
+        uuid, sent = intent.row.uuid, self._clock.now()
+        deadline = self._clock.monotonic() + self._settings.read_deadline_s
+        call = replace(call, idempotency_key=f"{uuid}:{SessionPhase.REJECTED.value}")
+        try:
+            async with self._nodes.talking_to(intent.row.node, deadline):
+                told = await client.update_phase(
+                    uuid, SessionPhase.REJECTED, call, deadline=deadline
+                )
+        except NodeSessionUnknownError:
+            await self._lost(intent)
+        except NodeError as error:
+            if not is_final(error):
+                raise pending(intent.row, error, is_first=False) from error
+            return await self._refused(intent, why)
+        return await self._take_in(intent, told, sent, why)
+
+    def _may_tell_again(self, node: str, tries: int, deadline: float) -> bool:
+        is_in_time = tries < TRIES and self._clock.monotonic() < deadline
+        return is_in_time and self._nodes.may_retry(node)
 
     async def _take_in(
-        self, row: SessionRow, reply: SessionReply, sent: datetime, why: str
+        self, intent: _Intent, reply: SessionReply, sent: datetime, why: str
     ) -> SessionRow:
         """What the node shows decides; ``why`` is for when that is no acceptance."""
         async with self._database.transaction() as tx:
-            row = await self._stores.session(tx, row.uuid)
+            row = await self._stores.session(tx, intent.row.uuid)
             row = await self._transitions.absorb(tx, row, reply, sent)
         if is_taken(row.phase, row.asked):
-            self._nodes.note_accept(row.node, was_kept=True)
+            # One that fails at once was taken, but its node's word was worth nothing.
+            self._nodes.note_accept(row.node, was_kept=row.phase is not SessionPhase.FAILED)
             return row
         if row.phase is SessionPhase.CANCELLED:
             return row
-        return await self._refused(row, why)
+        return await self._refused(intent, why)
 
-    async def _tell_accept(
-        self, row: SessionRow, client: BrokerClient, call: CallContext, deadline: float
+    async def _tell(
+        self, intent: _Intent, client: BrokerClient, call: CallContext, deadline: float
     ) -> SessionReply | NodeError:
         """The node's answer to ACCEPTED, or how it was lost, when anything may be true."""
+        row = intent.row
         try:
             async with self._nodes.talking_to(row.node, deadline):
                 return await client.update_phase(
                     row.uuid, SessionPhase.ACCEPTED, call, deadline=deadline
                 )
         except NodeSessionUnknownError:
-            await self._lost(row)
+            await self._lost(intent)
         except NodeError as error:
             return error
 
     async def _truth(
-        self, row: SessionRow, client: BrokerClient, call: CallContext, lost: Sequence[NodeError]
+        self, intent: _Intent, client: BrokerClient, call: CallContext, lost: Sequence[NodeError]
     ) -> SessionReply:
         """What the node says of the session, now that its answer was lost or made no sense."""
         deadline = self._clock.monotonic() + self._settings.read_deadline_s
         try:
-            return await client.read_session(row.uuid, call, deadline=deadline)
+            return await client.read_session(intent.row.uuid, call, deadline=deadline)
         except NodeSessionUnknownError:
-            await self._lost(row)
+            await self._lost(intent)
         except NodeError as error:
-            raise pending(row, *lost) from error
+            raise pending(intent.row, *lost, is_first=intent.is_first) from error
 
-    async def _hasten(self, row: SessionRow) -> None:
-        due = self._clock.now() + timedelta(seconds=self._commands.first_s)
+    async def _lost(self, intent: _Intent) -> NoReturn:
         async with self._database.transaction() as tx:
-            await self._stores.commands.hasten(tx, row.uuid, due)
-        self._transitions.wake.set()
-
-    async def _lost(self, row: SessionRow) -> NoReturn:
-        async with self._database.transaction() as tx:
-            row = await self._stores.session(tx, row.uuid)
+            row = await self._stores.session(tx, intent.row.uuid)
             if not is_terminal(row.phase):
-                row = await self._transitions.fail(
-                    tx,
-                    row,
-                    kind="urn:session-lost",
-                    template="Node ${node} does not know this session any more",
-                )
+                await self._check_held(tx, intent)
+                if not intent.is_first and await self._stores.resubmissions.find(tx, row.uuid):
+                    # It may have been accepted: the resubmission decides whether it is lost.
+                    raise AcceptPendingError(row.node)
+                row = await self._transitions.lose(tx, row)
             alternatives = await self._alternatives(tx, row)
         self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, "it does not know the session", alternatives)
 
-    async def _refused(self, row: SessionRow, why: str) -> SessionRow:
+    async def _refused(self, intent: _Intent, why: str) -> SessionRow:
         """End the intent, unless the node has been seen to accept meanwhile."""
         async with self._database.transaction() as tx:
-            row = await self._stores.session(tx, row.uuid)
+            row = await self._stores.session(tx, intent.row.uuid)
             if is_taken(row.phase, row.asked):
                 return row
             if row.asked is SessionPhase.ACCEPTED:
+                await self._check_held(tx, intent)
                 row = await self._transitions.end_accept(tx, row, why=why)
             alternatives = await self._alternatives(tx, row)
         self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, why, alternatives)
+
+    async def _check_held(self, tx: Transaction, intent: _Intent) -> None:
+        if not await self._stores.commands.is_held(tx, intent.command):
+            raise AcceptPendingError(intent.row.node)
 
     async def _alternatives(self, tx: Transaction, row: SessionRow) -> list[UUID]:
         now = self._clock.now()
@@ -314,76 +383,8 @@ class AcceptanceService:
             and (other.expires is None or other.expires > now)
         ]
 
-    # -- reject and cancel ------------------------------------------------------------------------
 
-    async def _let_go(
-        self, uuid: UUID, phase: SessionPhase, caller: Caller, deadline: float
-    ) -> SessionRow:
-        async with self._database.transaction(durable=True) as tx:
-            row = await self._owned(tx, uuid, caller)
-            if row.phase is phase:
-                return row
-            if not can_client_move(row.phase, phase):
-                raise refusal(row, phase)
-            delay_s = self._settings.update_deadline_s + self._commands.first_s
-            row = await self._transitions.let_go(tx, row, phase, who=caller.who, delay_s=delay_s)
-            command = await self._stores.commands.find(tx, uuid)
-        client = self._nodes.client(row.node)
-        if client is not None and command is not None:
-            call = CallContext(
-                request_id=caller.request_id,
-                authorization=caller.authorization,
-                idempotency_key=f"{uuid}:{phase.value}",
-                known_kinds=foreign_kinds(row.document),
-            )
-            result = await self._tell(client, uuid, phase, call, deadline)
-            if isinstance(result, Delivered):
-                async with self._database.transaction() as tx:
-                    await self._stores.commands.done(tx, command)
+def _as_it_is(row: SessionRow) -> SessionRow:
+    if is_taken(row.phase, row.asked):
         return row
-
-    async def _tell(
-        self,
-        client: BrokerClient,
-        uuid: UUID,
-        phase: SessionPhase,
-        call: CallContext,
-        deadline: float,
-    ) -> Delivered | Undelivered:
-        """Ask for REJECTED or CANCELLED until the node's phase shows an end."""
-        try:
-            async with self._nodes.talking_to(client.profile.name, deadline):
-                reply = await client.update_phase(uuid, phase, call, deadline=deadline)
-                if phase is SessionPhase.REJECTED and not is_terminal(reply.view.phase):
-                    # An acceptance overtook the rejection: what runs there is nobody's, so end it.
-                    reply = await client.update_phase(
-                        uuid, SessionPhase.CANCELLED, call, deadline=deadline
-                    )
-                return ended(reply.view.phase)
-        except NodeSessionUnknownError:
-            return Delivered("node does not know the session any more")
-        except NodeError as error:
-            if not is_final(error):
-                return Undelivered(str(error))
-        # It will not do it; but perhaps there is nothing left to do.
-        try:
-            reply = await client.read_session(uuid, call, deadline=deadline)
-            if phase is SessionPhase.REJECTED and reply.view.phase in EXECUTION_PHASES:
-                reply = await client.update_phase(
-                    uuid, SessionPhase.CANCELLED, call, deadline=deadline
-                )
-            return ended(reply.view.phase)
-        except NodeSessionUnknownError:
-            return Delivered("node does not know the session any more")
-        except NodeError as error:
-            return Undelivered(str(error))
-
-    # -- rows -------------------------------------------------------------------------------------
-
-    async def _owned(self, tx: Transaction, uuid: UUID, caller: Caller) -> SessionRow:
-        row = await self._stores.session(tx, uuid)
-        if not caller.owns(row.owner):
-            if not caller.can_read(row.owner):
-                raise UnknownSessionError(uuid)
-            raise NotOwnerError(uuid)
-        return row
+    raise refusal(row, SessionPhase.ACCEPTED)

@@ -1,21 +1,23 @@
 """Direct execution: ask, accept the best, and fall through to the next while there is time."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.domain.showing import show_failed_session
-from gateway.errors import AcceptPendingError, UpdateRefusedError
-from gateway.services.acceptance import AcceptanceService
+from gateway.services.acceptance import IntentStep
 from gateway.services.caller import Caller
+from gateway.services.falling_through import Accepted, FallThroughService
 from gateway.services.idempotency import IdempotencyService
 from gateway.services.keyed_locks import KeyedLocks
+from gateway.services.letting_go import LettingGoService
 from gateway.services.offers import OfferSetReading, OffersService
 from gateway.services.planning import OfferQuestion
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.settings import SessionSettings
+from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document, from_json
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel, SessionPhase
@@ -40,7 +42,8 @@ class DirectService:
         self,
         *,
         offers: OffersService,
-        acceptance: AcceptanceService,
+        falling_through: FallThroughService,
+        letting_go: LettingGoService,
         sessions: SessionService,
         idempotency: IdempotencyService,
         clock: Clock,
@@ -48,7 +51,8 @@ class DirectService:
         mint: Callable[[], UUID],
     ) -> None:
         self._offers = offers
-        self._acceptance = acceptance
+        self._falling_through = falling_through
+        self._letting_go = letting_go
         self._sessions = sessions
         self._idempotency = idempotency
         self._clock = clock
@@ -57,12 +61,12 @@ class DirectService:
         self._locks = KeyedLocks()
 
     async def execute(
-        self, question: OfferQuestion, caller: Caller
+        self, question: OfferQuestion, caller: Caller, *, step: IntentStep | None = None
     ) -> SessionReading | FailedDirect:
         """Ask as ``OffersService.ask`` does, and accept the first offer whose node keeps to it.
 
-        A node that may or may not have accepted ends the search: accepting another could run the
-        work twice. Its session is given as it is, and says that the acceptance is pending.
+        A node that may or may not have accepted ends the search: its session is given as it is, and
+        says that the acceptance is pending. ``step`` is saved with the intent to accept.
         """
         offerset = await self._offers.ask(question, caller)
         async with self._locks.of(offerset.row.uuid):
@@ -72,40 +76,37 @@ class DirectService:
                 if reading.row.asked is not None or reading.row.phase not in _NOT_ACCEPTED:
                     return reading
                 # It was chosen and never accepted: cut short, or its node withdrew it.
-            return await self._accept_best(offerset, question, caller)
+            return await self._accept_best(offerset, question, caller, step)
 
     async def _accept_best(
-        self, offerset: OfferSetReading, question: OfferQuestion, caller: Caller
+        self,
+        offerset: OfferSetReading,
+        question: OfferQuestion,
+        caller: Caller,
+        step: IntentStep | None,
     ) -> SessionReading | FailedDirect:
-        attempts: list[Document] = []
         deadline = self._clock.monotonic() + self._settings.update_deadline_s
-        for offered in offerset.sessions:
-            uuid, node = offered.row.uuid, offered.row.node
-            if offered.row.phase is not SessionPhase.OFFERED:
-                continue
-            if self._clock.monotonic() >= deadline:
-                break
-            if question.key is not None:
-                await self._idempotency.settle(offerset.row.uuid, uuid)
-            try:
-                row = await self._acceptance.update(
-                    uuid, SessionPhase.ACCEPTED, caller, deadline=deadline
-                )
-            except AcceptPendingError as pending:
-                attempts.append(self._attempt(node, pending.detail))
-                if pending.may_have_acted:
-                    reading = await self._sessions.read(uuid, caller)
-                    return _with_attempts(reading, attempts)
-                await self._acceptance.update(uuid, SessionPhase.CANCELLED, caller)
-                continue
-            except UpdateRefusedError as refusal:
-                attempts.append(self._attempt(node, refusal.detail))
-                continue
-            return _with_attempts(await self._sessions.reading_of(row, caller), attempts)
-        await self._acceptance.let_rest_go(offerset.row.uuid)
-        return self._failed(offerset, attempts)
 
-    def _failed(self, offerset: OfferSetReading, attempts: list[Document]) -> FailedDirect:
+        async def choose(tried: frozenset[UUID]) -> SessionRow | None:
+            rows = (offered.row for offered in offerset.sessions if offered.row.uuid not in tried)
+            row = next((row for row in rows if row.phase is SessionPhase.OFFERED), None)
+            if row is not None and question.key is not None:
+                await self._idempotency.settle(offerset.row.uuid, row.uuid)
+            return row
+
+        result = await self._falling_through.accept_first(
+            choose, caller, deadline=deadline, step=step
+        )
+        if not isinstance(result, Accepted):
+            await self._letting_go.let_rest_go(offerset.row.uuid)
+            return self._failed(offerset, result.attempts)
+        if result.pending is not None:
+            reading = await self._sessions.read(result.row.uuid, caller)
+        else:
+            reading = await self._sessions.reading_of(result.row, caller)
+        return reading.with_messages(result.attempts)
+
+    def _failed(self, offerset: OfferSetReading, attempts: Sequence[Document]) -> FailedDirect:
         now = self._clock.now()
         why = message(
             "urn:no-node-executes",
@@ -121,16 +122,3 @@ class DirectService:
                 messages=[why, *attempts, *from_json(offerset.row.messages)],
             )
         )
-
-    def _attempt(self, node: str, why: str) -> Document:
-        return message(
-            "urn:accept-attempt",
-            MessageLevel.WARN,
-            "Tried node ${node}: ${why}",
-            {"node": node, "why": why},
-            self._clock.now(),
-        )
-
-
-def _with_attempts(reading: SessionReading, attempts: list[Document]) -> SessionReading:
-    return replace(reading, messages=(*reading.messages, *attempts))

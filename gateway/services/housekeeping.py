@@ -6,10 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
-from gateway.services.gateway_metrics import GatewayMetrics
+from gateway.services.gateway_metrics import COMMANDS, GatewayMetrics
 from gateway.services.sessions import SessionService
 from gateway.services.transitions import Stores, Transitions
 from gateway.settings import SessionSettings
+from gateway.stores.commands import Backlog
 from gateway.stores.database import Database
 from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.offersets import OfferSetStore
@@ -28,6 +29,9 @@ FORGET_EVERY_S: Final = 600.0
 
 MEASURE_EVERY_S: Final = 10.0
 """How often the gauges are brought up to date: oftener than scrapers come."""
+
+FOLLOWED: Final = 100
+"""Sessions of each node looked at in one round."""
 
 AT_ONCE: Final = 8
 """Sessions looked at at the same time by the follower."""
@@ -79,7 +83,7 @@ class Housekeeping:
         """Look at sessions on their way that no client reads, so that their end is known."""
         before = self._clock.now() - timedelta(seconds=self._settings.follow_s)
         async with self._database.reading() as reader:
-            uuids = await self._stores.sessions.stale(reader, before, BATCH)
+            uuids = await self._stores.sessions.stale(reader, before, FOLLOWED)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def look(uuid: UUID) -> None:
@@ -95,10 +99,13 @@ class Housekeeping:
         """Bring the gauges up to date."""
         async with self._database.reading() as reader:
             counts = await self._stores.sessions.count_by_phase(reader)
-            pending, oldest = await self._stores.commands.backlog(reader)
-        age_s = (self._clock.now() - oldest).total_seconds() if oldest else 0.0
+            backlog = await self._stores.commands.backlog(reader)
+        now = self._clock.now()
         self._metrics.show_sessions(counts)
-        self._metrics.show_backlog(pending, max(age_s, 0.0))
+        for phase in COMMANDS:
+            waiting = backlog.get(phase, Backlog(0, now))
+            age_s = max((now - waiting.oldest).total_seconds(), 0.0)
+            self._metrics.show_backlog(phase, waiting.pending, age_s)
         return MEASURE_EVERY_S
 
     async def forget_old(self) -> float:

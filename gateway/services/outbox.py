@@ -11,18 +11,24 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailableError
-from gateway.services.acceptance import AcceptanceService
+from gateway.services.deliveries import Deliveries
 from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.verdicts import Delivered, Undelivered
 from gateway.settings import CommandSettings
 from gateway.stores.commands import Command, CommandStore
 from gateway.stores.database import Database
+from gateway.wire.phases import SessionPhase
 
-IDLE_S: Final = 30.0
-"""How long to sleep with nothing due; a new command wakes the outbox at once."""
+IDLE_S: Final = 2.0
+"""How long to sleep at most. A new command wakes the outbox at once, but not those of the other
+gateways on the same database, and the one that wrote it may be gone."""
 
 LOOK_S: Final = 0.2
 """How often to look for new commands while others are being delivered."""
+
+GATHER_S: Final = 0.005
+"""How long others may still end to be settled together with the first: a transaction for each, and
+another to claim the next, would cost more than telling the node."""
 
 NODES_AT_ONCE: Final = 4
 """Nodes that can hang before deliveries to the others have to wait."""
@@ -37,14 +43,14 @@ class Outbox:
         self,
         database: Database,
         commands: CommandStore,
-        acceptance: AcceptanceService,
+        deliveries: Deliveries,
         clock: Clock,
         settings: CommandSettings,
         metrics: GatewayMetrics,
     ) -> None:
         self._database = database
         self._commands = commands
-        self._acceptance = acceptance
+        self._deliveries = deliveries
         self._clock = clock
         self._settings = settings
         self._metrics = metrics
@@ -62,9 +68,9 @@ class Outbox:
                     running[group.create_task(self._deliver(command))] = command
                 if not running:
                     break
-                done, _ = await asyncio.wait(
-                    running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait(running, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(GATHER_S)
+                done = [task for task in running if task.done()]
                 await self._settle([(running.pop(task), task.result()) for task in done])
         async with self._database.reading() as reader:
             due = await self._commands.next_due(reader)
@@ -90,7 +96,7 @@ class Outbox:
 
     async def _deliver(self, command: Command) -> Delivered | Undelivered:
         try:
-            return await self._acceptance.deliver(command)
+            return await self._deliveries.deliver(command)
         except StoreUnavailableError as error:
             return Undelivered(error.detail)
 
@@ -103,30 +109,37 @@ class Outbox:
             if isinstance(result, Undelivered) and now >= command.give_up
         ]
         for command in late:
-            await self._acceptance.give_up(command)
+            await self._deliveries.give_up(command)
+        over: list[Command] = []
         async with self._database.transaction() as tx:
             for command, result in results:
                 if isinstance(result, Undelivered) and command not in late:
                     due = now + timedelta(seconds=self._pause_s(command.attempts))
                     await self._commands.again(tx, command, due=due, error=result.why)
                 else:
-                    await self._commands.done(tx, command)
+                    over.append(command)
+            await self._commands.done_all(tx, over)
         for command, result in results:
             self._report(command, result, is_late=command in late)
+        delivered = Counter(c.node for c, result in results if isinstance(result, Delivered))
+        if delivered:
+            # One line for all: there may be hundreds of holds to let go for one request.
+            _log.info("commands_delivered", by_node=dict(delivered))
 
     def _report(self, command: Command, result: Delivered | Undelivered, *, is_late: bool) -> None:
+        if isinstance(result, Delivered):
+            self._metrics.delivered("delivered")
+            return
         log = _log.bind(
             session=str(command.session),
             node=command.node,
             phase=command.phase.value,
             attempts=command.attempts,
         )
-        if isinstance(result, Delivered):
-            self._metrics.delivered("delivered")
-            log.info("command_delivered", how=result.how)
-        elif is_late:
+        if is_late:
             self._metrics.delivered("given_up")
-            self._metrics.orphaned(command.node)
+            if command.phase is not SessionPhase.ACCEPTED:
+                self._metrics.orphaned(command.node)
             log.error("command_given_up", why=result.why)
         else:
             self._metrics.delivered("undelivered")

@@ -1,6 +1,8 @@
 """Reading sessions: from the node when it answers, else from the last copy, with its age."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 from uuid import UUID
 
 from gateway.clients.broker import CallContext
@@ -8,15 +10,25 @@ from gateway.clients.exchange import NodeError, NodeSessionUnknownError
 from gateway.clock import Clock
 from gateway.domain.overlay import show
 from gateway.domain.reasons import Reason
+from gateway.domain.resubmission import (
+    BEFORE_RUNNING,
+    SessionLink,
+    Stage,
+    moved_from,
+    moved_to,
+    outlook,
+)
 from gateway.domain.showing import foreign_kinds, phase_said
-from gateway.errors import UnknownComponentError, UnknownSessionError
+from gateway.errors import StoreUnavailableError, UnknownComponentError, UnknownSessionError
 from gateway.services.caller import GATEWAY, Caller
 from gateway.services.keyed_locks import KeyedLocks
+from gateway.services.last_known import LastKnown
 from gateway.services.node_calls import NodeCalls
 from gateway.services.transitions import Stores, Transitions, is_over
 from gateway.settings import SessionSettings
 from gateway.stores.commands import Command
-from gateway.stores.database import Database
+from gateway.stores.database import Database, Transaction
+from gateway.stores.resubmissions import Resubmission
 from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document
 from gateway.wire.messages import message
@@ -26,11 +38,27 @@ from gateway.wire.times import format_instant
 
 @dataclass(frozen=True, slots=True)
 class SessionReading:
-    """A session with what has to be said about this copy of it; ``is_owner`` may change it."""
+    """A session with what has to be said about this copy of it; ``is_owner`` may change it.
+
+    ``links`` are messages too, which name other sessions.
+    """
 
     row: SessionRow
     is_owner: bool
     messages: tuple[Document, ...] = ()
+    links: tuple[SessionLink, ...] = ()
+
+    def with_messages(self, messages: Iterable[Document]) -> Self:
+        """The same reading, with more to be said."""
+        return replace(self, messages=(*self.messages, *messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A session after its node was asked, and why there is no answer, if there is none."""
+
+    row: SessionRow
+    silent: NodeError | str | None
 
 
 class SessionService:
@@ -52,6 +80,7 @@ class SessionService:
         self._clock = clock
         self._settings = settings
         self._locks = KeyedLocks()
+        self._last_known = LastKnown()
 
     async def read(self, uuid: UUID, caller: Caller) -> SessionReading:
         """The session as it is now, as far as that can be known in time.
@@ -60,10 +89,19 @@ class SessionService:
         ------
         UnknownSessionError
             There is none, or the caller may not read it.
+        StoreUnavailableError
+            The database is away, and the session was not shown here lately.
         """
-        row = await self._readable(uuid, caller)
-        row, why = await self._refreshed(row, caller)
-        return await self._reading(row, caller, why)
+        try:
+            row = await self._readable(uuid, caller)
+            row, why = await self._refreshed(row, caller)
+            return await self._reading(row, caller, why)
+        except StoreUnavailableError:
+            memory = self._last_known.find(uuid)
+            if memory is None or not caller.can_read(memory.row.owner):
+                raise
+            remark = memory.remark(self._clock.now())
+            return SessionReading(memory.row, caller.owns(memory.row.owner), (remark,))
 
     async def read_component(self, uuid: UUID, caller: Caller) -> SessionReading:
         """The session that a component belongs to.
@@ -94,13 +132,14 @@ class SessionService:
         """A row that is at hand, as the caller reads it; the node is not asked."""
         return await self._reading(row, caller, None)
 
-    async def refresh(self, uuid: UUID) -> None:
-        """Look at a session for nobody in particular."""
+    async def refresh(self, uuid: UUID) -> Look | None:
+        """Look at a session for nobody in particular; None if there is none."""
         try:
             row = await self._readable(uuid, GATEWAY)
         except UnknownSessionError:
-            return
-        await self._refreshed(row, GATEWAY)
+            return None
+        row, why = await self._refreshed(row, GATEWAY)
+        return Look(row, why)
 
     async def _refreshed(
         self, row: SessionRow, caller: Caller
@@ -139,45 +178,81 @@ class SessionService:
             async with self._nodes.talking_to(row.node, deadline):
                 reply = await client.read_session(row.uuid, call, deadline=deadline)
         except NodeSessionUnknownError:
-            return await self._lost(row.uuid), None
+            return await self._unknown(row.uuid)
         except NodeError as error:
             return row, None if is_terminal(row.phase) else error
         async with self._database.transaction() as tx:
             current = await self._stores.session(tx, row.uuid)
             return await self._transitions.absorb(tx, current, reply, sent), None
 
-    async def _lost(self, uuid: UUID) -> SessionRow:
+    async def _unknown(self, uuid: UUID) -> tuple[SessionRow, str | None]:
+        """FAILED, unless it is to be executed elsewhere once its node has been lost for long."""
         async with self._database.transaction() as tx:
             row = await self._stores.session(tx, uuid)
             if is_terminal(row.phase):
-                return row
-            return await self._transitions.fail(
-                tx,
-                row,
-                kind="urn:session-lost",
-                template="Node ${node} does not know this session any more",
-            )
+                return row, None
+            if row.phase in BEFORE_RUNNING:
+                wish = await self._stores.resubmissions.find(tx, uuid)
+                if wish is not None and wish.decides:
+                    return row, "it does not know the session"
+            return await self._transitions.lose(tx, row), None
 
     async def _reading(
         self, row: SessionRow, caller: Caller, why: NodeError | str | None
     ) -> SessionReading:
+        self._last_known.note(row, self._clock.now())
         notes: list[Document] = []
         if why is not None:
             notes.append(self._stale(row, str(why)))
         elif (remark := self._remark(row)) is not None:
             notes.append(remark.to_message(self._clock.now(), node=row.node))
+        links: tuple[SessionLink, ...] = ()
         if row.asked is not None:
             async with self._database.reading() as reader:
                 command = await self._stores.commands.find(reader, row.uuid)
-            if command is not None and command.phase is row.asked:
+                moves = await self._stores.resubmissions.around(reader, row.uuid)
+                links = await self._links(reader, row, moves)
+            if command is not None and command.phase in {row.asked, SessionPhase.CANCELLED}:
                 notes.append(self._pending(row, command))
-        return SessionReading(row, caller.owns(row.owner), tuple(notes))
+            if why is not None and (note := self._outlook(row, moves)) is not None:
+                notes.append(note)
+        return SessionReading(row, caller.owns(row.owner), tuple(notes), links)
+
+    async def _links(
+        self, reader: Transaction, row: SessionRow, moves: Sequence[Resubmission]
+    ) -> tuple[SessionLink, ...]:
+        """Where the work of this session went, and where it came from."""
+        links = []
+        for move in moves:
+            if move.stage is not Stage.MOVED or move.successor is None:
+                continue
+            if move.session == row.uuid:
+                links.append(moved_to(move.successor, row.node, move.changed))
+                continue
+            before = await self._stores.sessions.find(reader, move.session)
+            if before is not None:
+                links.append(moved_from(before.uuid, before.node, move.changed))
+        return tuple(links)
+
+    def _outlook(self, row: SessionRow, moves: Sequence[Resubmission]) -> Document | None:
+        """What becomes of a session that has not run and whose node is silent."""
+        if row.phase not in BEFORE_RUNNING:
+            return None
+        move = next((move for move in moves if move.session == row.uuid), None)
+        return outlook(
+            move.stage if move else None,
+            node=row.node,
+            since=move.silence.since if move and move.silence else None,
+            grace_s=self._settings.resubmit_after_s,
+            last_error=move.last_error if move else None,
+            now=self._clock.now(),
+        )
 
     def _remark(self, row: SessionRow) -> Reason | None:
         """What a client should know where the node shows something else than is shown here."""
         said = phase_said(row.document)
-        if said is None or row.asked is SessionPhase.ACCEPTED:
-            return None
+        if said is None or row.phase is SessionPhase.OFFERED:
+            return None  # what is pending is said elsewhere
         return show(row.phase, row.asked, said, row.expires, self._clock.now()).reason
 
     def _stale(self, row: SessionRow, why: str) -> Document:
@@ -196,16 +271,21 @@ class SessionService:
         )
 
     def _pending(self, row: SessionRow, command: Command) -> Document:
+        values = {
+            "phase": command.phase.value,
+            "node": row.node,
+            "since": format_instant(command.created.replace(microsecond=0)),
+            "attempts": str(max(command.attempts, 1)),
+        }
+        template = (
+            "${phase} is pending at node ${node}, which has been told ${attempts} times "
+            "since ${since}"
+        )
+        if command.last_error is not None:
+            values["why"] = command.last_error
+            template += "; the last time: ${why}"
         return message(
-            "urn:command-pending",
-            MessageLevel.WARN,
-            "${phase} is pending at node ${node}: it has been told ${attempts} times",
-            {
-                "phase": command.phase.value,
-                "node": row.node,
-                "attempts": str(max(command.attempts, 1)),
-            },
-            self._clock.now(),
+            "urn:command-pending", MessageLevel.WARN, template, values, self._clock.now()
         )
 
     async def _readable(self, uuid: UUID, caller: Caller) -> SessionRow:

@@ -1,6 +1,7 @@
 """What a node's answer to an update comes to, and what its client is told about it."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from gateway.clients.broker import SessionReply
@@ -14,6 +15,9 @@ from gateway.clients.exchange import (
 from gateway.errors import AcceptPendingError, UpdateRefusedError
 from gateway.stores.sessions import SessionRow
 from gateway.wire.phases import SessionPhase, is_terminal
+
+SIBLING_ACCEPTED: Final = "urn:sibling-accepted"
+"""The code of the refusal to accept a second offer of one set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,13 @@ def phase_said(reply: SessionReply) -> str:
     return f"{said} ({reasons[-1]})" if reasons else said
 
 
-def pending(row: SessionRow, *lost: NodeError) -> AcceptPendingError:
-    """The acceptance may or may not have been given: so much is known of the lost answers."""
-    may_have_acted = not all(_was_never_sent(error) for error in lost)
-    return AcceptPendingError(row.node, may_have_acted=may_have_acted)
+def pending(row: SessionRow, *lost: NodeError, is_first: bool) -> AcceptPendingError:
+    """The acceptance may or may not have been given: so much is known of the lost answers.
+
+    ``is_first``: nobody told the node before these.
+    """
+    was_never_sent = is_first and all(_was_never_sent(error) for error in lost)
+    return AcceptPendingError(row.node, may_have_acted=not was_never_sent)
 
 
 def refusal(row: SessionRow, phase: SessionPhase) -> UpdateRefusedError:
@@ -77,7 +84,7 @@ def sibling_refusal(sibling: UUID | None) -> UpdateRefusedError:
     which = f"Session {sibling}" if sibling else "Another session"
     return UpdateRefusedError(
         f"{which} of the same offer set is accepted or being accepted; one of a set can be.",
-        code="urn:sibling-accepted",
+        code=SIBLING_ACCEPTED,
     )
 
 

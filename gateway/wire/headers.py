@@ -25,11 +25,15 @@ PREFER: Final = "Prefer"
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a client asked for with ``Prefer``."""
+    """What a client asked for with ``Prefer``.
+
+    ``resubmit`` is this service's own: ask elsewhere when the node is lost before the session runs.
+    """
 
     wait_s: float | None = None
     representation: bool = False
     strict: bool = False
+    resubmit: bool = False
 
 
 def _split(text: str, separator: str) -> Iterator[str]:
@@ -81,4 +85,5 @@ def parse_prefer(values: Iterable[str]) -> Preferences:
         wait_s=_seconds(found.get("wait", "")),
         representation=found.get("return", "").lower() == "representation",
         strict=found.get("handling", "").lower() == "strict",
+        resubmit="resubmit" in found,
     )

@@ -82,8 +82,11 @@ async def test_a_rejection_that_overtakes_an_acceptance_ends_what_runs(tmp_path:
         async with asyncio.TaskGroup() as group:
             call = group.create_task(two.accept(offers["alpha"]))
             await gate.reached.wait()
+            # Who looks before the rejection is there must not hear of the acceptance.
+            reads = two.proxy.stop_at(Moment.ASKED, lambda request: request.method == "GET")
             rejecting = group.create_task(two.gateway.move(uuid, "REJECTED"))
             await two.becomes(offers["alpha"], "REJECTED")
+            reads.open()
             gate.open()
         assert call.result().status == 409
         assert rejecting.result().document["phase"] == "REJECTED"

@@ -1,7 +1,6 @@
 """What is over frees the rest, directly executed requests included: nothing is held for nobody."""
 
 import asyncio
-import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from tests.support.node import ALICE, node_settings, running_node
 from tests.support.pair import LASTING, pair
 from tests.support.proxy import Weather, running_proxy
 from tests.support.requests import minimal_request
+from tests.support.stores import Store
 from tests.support.waiting import eventually
 
 UNDERWAY: Final = {"ACCEPTED", "WAITING", "PREPARING", "AVAILABLE", "RUNNING", "RELEASING"}
@@ -111,15 +111,14 @@ async def test_a_direct_request_that_comes_to_nothing_lets_every_offer_go(tmp_pa
 
 
 async def test_a_direct_request_cut_short_before_its_acceptance_is_carried_on(
-    tmp_path: Path,
+    tmp_path: Path, store: Store
 ) -> None:
     """As a crash leaves it between the choice and the intent, which are two transactions."""
     async with pair(tmp_path) as two:
         offers = await two.offers("", Idempotency_Key="cut")
         uuid = offers["alpha"]["meta"]["uuid"]
-        with sqlite3.connect(two.database) as connection:
-            connection.execute("UPDATE idempotency SET path = '/direct', session = ?", (uuid,))
-        connection.close()
+        async with store.opened(tmp_path / "gateway") as database, database.transaction() as tx:
+            await tx.execute("UPDATE idempotency SET path = '/direct', session = ?", (uuid,))
         answer = await two.gateway.call("POST", "/direct", minimal_request(), Idempotency_Key="cut")
         assert answer.status == 303, answer.text
         assert answer.document["phase"] in TAKEN
