@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers bench stress openapi lock clean
+.PHONY: help install demo test check lint types layers bench soak siege model fuzz stress openapi lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -41,8 +41,19 @@ layers: install
 
 check: lint types layers test  ## what CI runs
 
-bench: install  ## ratios to a bare aiohttp fan-out measured in the same run
-	$(BIN)/python -m tests.bench.bench_fanout
+model: install  ## 100,000 schedules of the accept protocol: faults, crashes, two gateways
+	$(BIN)/python -m tests.model --schedules 100000 --walks 500 --jobs 2
+
+soak: install  ## 30 minutes of mixed traffic with faults (MINUTES=…, SEED=…)
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+siege: install  ## two gateways on one PostgreSQL: killed by turns for a minute, then the database pauses
+
+fuzz: install  ## coverage-guided fuzzing of every parser (FUZZ_S=…)
+
+bench: install  ## the figures of performance.md's goals, as ratios to baselines measured in the same run
+	$(BIN)/python -m tests.bench.run
+	$(BIN)/python -m tests.bench.bench_transport
 	$(BIN)/python -m tests.bench.bench_ledger
 	$(BIN)/python -m tests.bench.bench_placement
 

@@ -7,17 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from gateway.app import build_app
 from gateway.config import GatewaySettings, load_gateway_settings
+from gateway.errors import StoreUnavailableError
 from gateway.httpkit.docs_pages import OPENAPI_DOCUMENT
 from gateway.httpkit.logs import configure_logging
 from gateway.httpkit.server_settings import ListenAddress, LogFormat, parse_listen
 from gateway.httpkit.serving import run
 from gateway.httpkit.settings import SettingsError, describe
 from gateway.httpkit.workers import Pool, supervise
+from gateway.stores.migrating import SchemaTooNewError
 
 MAX_WORKERS: Final = 64
 """More than any machine this was tried on has cores for; a slip of the finger is no request."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,13 +62,17 @@ def _serve(settings: GatewaySettings, options: argparse.Namespace) -> int:
                 end_s=settings.drain_notice_s + settings.drain_s,
             )
         )
-    return run(
-        build_app(settings, options.data_dir),
-        settings.listen,
-        settings.drain_s,
-        settings.drain_notice_s,
-        options.socket_fd,
-    )
+    try:
+        return run(
+            build_app(settings, options.data_dir),
+            settings.listen,
+            settings.drain_s,
+            settings.drain_notice_s,
+            options.socket_fd,
+        )
+    except (SchemaTooNewError, StoreUnavailableError) as error:
+        _log.critical("database_not_usable", reason=str(error.__cause__ or error))
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

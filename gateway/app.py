@@ -14,10 +14,10 @@ from gateway.api.callers import PUBLIC_URL, READS
 from gateway.api.nodes import NODES, add_node_routes
 from gateway.api.outputs import OUTPUTS, add_output_routes
 from gateway.api.rankings import EXPLANATIONS, add_ranking_routes
-from gateway.api.requests import DIRECT, OFFERS, add_request_routes
-from gateway.api.sessions import ACCEPTANCE, CLOCK, SESSIONS, add_session_routes
+from gateway.api.requests import DIRECT, HEAVY, OFFERS, add_request_routes
+from gateway.api.sessions import CLOCK, SESSIONS, UPDATES, add_session_routes
 from gateway.clients.broker import BrokerClient
-from gateway.clients.transport import AiohttpTransport
+from gateway.clients.transports import transport_of
 from gateway.clock import Clock, SystemClock
 from gateway.config import GatewaySettings
 from gateway.domain.candidates import RefusalMemory
@@ -27,34 +27,38 @@ from gateway.httpkit.application import add_documentation, new_app
 from gateway.httpkit.auth import Authenticator
 from gateway.httpkit.health import Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
 from gateway.lake_assembly import LakeParts, build_lakes
-from gateway.services.acceptance import AcceptanceService
 from gateway.services.background import BackgroundService, Duty
 from gateway.services.direct import DirectService
 from gateway.services.explanations import ExplanationService
 from gateway.services.fanout import FanoutService
 from gateway.services.fanout_metrics import FanoutMetrics
 from gateway.services.gateway_metrics import PREFIX, GatewayMetrics
+from gateway.services.health_metrics import HealthMetrics
 from gateway.services.housekeeping import Housekeeping
 from gateway.services.idempotency import IdempotencyService
 from gateway.services.node_calls import NodeCalls
 from gateway.services.offer_book import OfferBook
 from gateway.services.offers import OffersService
-from gateway.services.outbox import Outbox
 from gateway.services.outputs import OutputsService
 from gateway.services.placing import PlacingService
 from gateway.services.planning import Planner
+from gateway.services.probing import Probing
 from gateway.services.registry import NodeRegistry
-from gateway.services.sessions import SessionService
+from gateway.services.resubmission import ResubmissionService
 from gateway.services.staging_feedback import StagingFeedback
-from gateway.services.transitions import Stores, Transitions
+from gateway.services.transitions import Stores
+from gateway.session_assembly import build_sessions
 from gateway.stores.commands import CommandStore
-from gateway.stores.database import Database, path_of
+from gateway.stores.database import Database
+from gateway.stores.engines import database_of
 from gateway.stores.events import EventStore
 from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.identities import SqlIdentityStore
 from gateway.stores.offersets import OfferSetStore
+from gateway.stores.resubmissions import ResubmissionStore
 from gateway.stores.sessions import SessionStore
 
 DISTRIBUTION: Final = "execbroker-gateway"
@@ -69,7 +73,10 @@ def build_app(
 ) -> web.Application:
     """The gateway, ready to be served; it opens its database and connections when it starts."""
     clock = clock or SystemClock()
-    database = Database(path_of(settings.database, data_dir))
+    password = settings.database_password
+    database = database_of(
+        settings.database, data_dir, settings.postgres, password.reveal if password else None
+    )
     authenticator = Authenticator(
         SqlIdentityStore(database, clock), settings.admin, settings.authentication, passwords
     )
@@ -78,6 +85,7 @@ def build_app(
         authenticator=authenticator,
         metrics=metrics,
         lifecycle=Lifecycle({"database": _database_check(database)}),
+        shedding=Shedding(settings.shedding, HEAVY, PREFIX, metrics.registry),
         max_body_bytes=settings.max_body_bytes,
     )
     app[READS] = settings.authentication.reads
@@ -110,33 +118,36 @@ def _add_services(
     metrics: HttpMetrics,
     lakes: LakeParts,
 ) -> None:
-    transport = AiohttpTransport()
-    registry = NodeRegistry(clock.now)
+    transport = transport_of(settings.transport)
+    registry = NodeRegistry(
+        clock.now,
+        monotonic=clock.monotonic,
+        settings=settings.health_of_nodes,
+        metrics=HealthMetrics(metrics.registry),
+    )
     for node in settings.nodes:
         registry.add(
             BrokerClient(node.to_profile(), transport, connect_s=settings.federation.connect_s)
         )
-    stores = Stores(SessionStore(), CommandStore(), EventStore())
+    stores = Stores(SessionStore(), CommandStore(), EventStore(), ResubmissionStore())
     offersets, keys = OfferSetStore(), IdempotencyStore()
-    outbox_wake = asyncio.Event()
     counts = GatewayMetrics(metrics.registry)
-    transitions = Transitions(
-        stores, clock, settings.commands, outbox_wake, StagingFeedback(registry)
-    )
     node_calls = NodeCalls(registry)
-    sessions = SessionService(database, stores, transitions, node_calls, clock, settings.sessions)
-    acceptance = AcceptanceService(
+    parts = build_sessions(
         database=database,
         stores=stores,
-        transitions=transitions,
+        offersets=offersets,
         nodes=node_calls,
+        feedback=StagingFeedback(registry),
         clock=clock,
         settings=settings.sessions,
         command_settings=settings.commands,
         metrics=counts,
     )
     idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
-    fanout = FanoutService(registry, FanoutMetrics(metrics.registry))
+    fanout = FanoutService(
+        registry, FanoutMetrics(metrics.registry), hedge_share=settings.asking.hedge_share
+    )
     policies = policies_from_settings(settings.policies)
     refusals = RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s))
     planner = Planner(
@@ -148,9 +159,10 @@ def _add_services(
         policies=policies,
         clock=clock,
         settings=settings.federation,
+        asking=settings.asking,
         placement=settings.placement,
     )
-    book = OfferBook(database, stores, offersets, transitions, clock)
+    book = OfferBook(database, stores, offersets, parts.transitions, clock)
     offers = OffersService(
         registry=registry,
         fanout=fanout,
@@ -169,35 +181,53 @@ def _add_services(
         stores=stores,
         offersets=offersets,
         keys=keys,
-        transitions=transitions,
-        sessions=sessions,
+        transitions=parts.transitions,
+        sessions=parts.sessions,
         clock=clock,
         settings=settings.sessions,
         metrics=counts,
     )
-    outbox = Outbox(database, stores.commands, acceptance, clock, settings.commands, counts)
+    resubmission = ResubmissionService(
+        database=database,
+        stores=stores,
+        offersets=offersets,
+        registry=registry,
+        nodes=node_calls,
+        offers=offers,
+        falling_through=parts.falling_through,
+        letting_go=parts.letting_go,
+        transitions=parts.transitions,
+        sessions=parts.sessions,
+        clock=clock,
+        settings=settings.sessions,
+        command_settings=settings.commands,
+        metrics=counts,
+    )
     background = BackgroundService(
         (
-            Duty("outbox", outbox.run_due, outbox_wake),
+            Duty("outbox", parts.outbox.run_due, parts.outbox_wake),
             Duty("expire_offers", housekeeping.expire_offers, asyncio.Event()),
             Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
+            Duty("resubmit", resubmission.run_due, asyncio.Event()),
+            Duty("probe_nodes", Probing(registry, clock).run_due, asyncio.Event()),
             Duty("measure", housekeeping.measure, asyncio.Event()),
             Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
             *lakes.duties,
         )
     )
     app[NODES] = registry
-    app[SESSIONS] = sessions
-    app[ACCEPTANCE] = acceptance
-    app[OUTPUTS] = OutputsService(sessions, node_calls)
+    app[SESSIONS] = parts.sessions
+    app[UPDATES] = parts.updates
+    app[OUTPUTS] = OutputsService(parts.sessions, node_calls)
     app[OFFERS] = offers
     app[EXPLANATIONS] = ExplanationService(
         book, policies, shows_replicas=settings.placement.shows_replicas
     )
     app[DIRECT] = DirectService(
         offers=offers,
-        acceptance=acceptance,
-        sessions=sessions,
+        falling_through=parts.falling_through,
+        letting_go=parts.letting_go,
+        sessions=parts.sessions,
         idempotency=idempotency,
         clock=clock,
         settings=settings.sessions,

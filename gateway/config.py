@@ -1,6 +1,6 @@
 """The gateway's settings file: its schema, and the settings it becomes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -15,6 +15,7 @@ from gateway.domain.node import (
     PassThroughCredentials,
 )
 from gateway.domain.policies import PolicyError, policies_from_settings
+from gateway.health_schema import HealthSchema
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
 from gateway.httpkit.settings import (
     Secret,
@@ -23,15 +24,21 @@ from gateway.httpkit.settings import (
     TypedSettingsSchema,
     load_settings,
 )
-from gateway.lake_schemas import LakeSectionsSchema
+from gateway.httpkit.shedding import SheddingSettings
+from gateway.lake_schemas import CaFileField, LakeSectionsSchema
 from gateway.lake_settings import LakeSections
 from gateway.settings import (
+    AskingSettings,
     CommandSettings,
     FederationSettings,
+    HealthSettings,
     PlacementSettings,
+    PostgresSettings,
     SessionSettings,
+    TransportSettings,
+    TransportType,
 )
-from gateway.stores.database import path_of
+from gateway.stores.engines import database_of
 
 _NAME: Final = validate.Regexp(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
@@ -124,12 +131,24 @@ class GatewaySettings(ServerSettings, LakeSections):
     """Everything in the gateway's settings file; ``policies`` as in ``policies_from_settings``."""
 
     database: str = "sqlite:///gateway.db"
+    database_password: Secret | None = None
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
     nodes: tuple[NodeSettings, ...] = ()
     federation: FederationSettings = field(default_factory=FederationSettings)
+    transport: TransportSettings = field(default_factory=TransportSettings)
+    asking: AskingSettings = field(default_factory=AskingSettings)
+    shedding: SheddingSettings = field(default_factory=SheddingSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     sessions: SessionSettings = field(default_factory=SessionSettings)
     commands: CommandSettings = field(default_factory=CommandSettings)
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def health_of_nodes(self) -> HealthSettings:
+        """``health`` as it fits the deadline: half of that is a fair time for any node."""
+        fair_wait_s = min(self.health.fair_wait_s, self.federation.deadline_s / 2)
+        return replace(self.health, fair_wait_s=fair_wait_s)
 
     @property
     def locates_data(self) -> bool:
@@ -198,6 +217,48 @@ class _FederationSchema(SettingsSchema):
     refusal_memory_s = fields.Float(validate=validate.Range(min=0, max=86_400))
 
 
+class _TransportSchema(SettingsSchema):
+    settings_class: ClassVar[type] = TransportSettings
+
+    type = fields.Enum(TransportType, by_value=True)
+    max_reply_bytes = fields.Integer(
+        strict=True, validate=validate.Range(min=64 << 10, max=256 << 20)
+    )
+    keepalive_s = fields.Float(validate=validate.Range(min=0, max=3600))
+    dns_cache_s = fields.Float(validate=validate.Range(min=0, max=86_400))
+    ca_file = CaFileField()
+
+
+class _AskingSchema(SettingsSchema):
+    settings_class: ClassVar[type] = AskingSettings
+
+    all_up_to = fields.Integer(strict=True, validate=validate.Range(min=1, max=10_000))
+    wave_size = fields.Integer(strict=True, validate=validate.Range(min=1, max=10_000))
+    wave_explored = fields.Integer(strict=True, validate=validate.Range(min=0, max=10_000))
+    max_holds = fields.Integer(strict=True, validate=validate.Range(min=1, max=100_000))
+    own_limit_floor_s = fields.Float(validate=validate.Range(min=0.01, max=86_400))
+    hedge_share = fields.Float(validate=validate.Range(min=0, max=1))
+
+
+class _SheddingSchema(SettingsSchema):
+    settings_class: ClassVar[type] = SheddingSettings
+
+    max_heavy = fields.Integer(strict=True, validate=validate.Range(min=8, max=100_000))
+    start_heavy = fields.Integer(strict=True, validate=validate.Range(min=4, max=100_000))
+    max_requests = fields.Integer(strict=True, validate=validate.Range(min=8, max=1_000_000))
+    high_lag_s = fields.Float(validate=validate.Range(min=0.01, max=60))
+    low_lag_s = fields.Float(validate=validate.Range(min=0.005, max=60))
+
+    @validates_schema
+    def check_lags(self, data: dict[str, Any], **_: Any) -> None:
+        """Between the two marks nothing changes; without a gap the limit would flutter."""
+        usual = SheddingSettings()
+        low_s = data.get("low_lag_s", usual.low_lag_s)
+        high_s = data.get("high_lag_s", usual.high_lag_s)
+        if low_s >= high_s:
+            raise ValidationError("must be less than shedding.high_lag_s", "low_lag_s")
+
+
 class _PlacementSchema(SettingsSchema):
     settings_class: ClassVar[type] = PlacementSettings
 
@@ -209,6 +270,14 @@ class _PlacementSchema(SettingsSchema):
     shows_replicas = fields.Boolean(truthy={True}, falsy={False})
 
 
+class _PostgresSchema(SettingsSchema):
+    settings_class: ClassVar[type] = PostgresSettings
+
+    connections = fields.Integer(strict=True, validate=validate.Range(min=2, max=1000))
+    connect_s = fields.Float(validate=validate.Range(min=0.05, max=60))
+    command_s = fields.Float(validate=validate.Range(min=0.05, max=300))
+
+
 class _SessionsSchema(SettingsSchema):
     settings_class: ClassVar[type] = SessionSettings
 
@@ -218,6 +287,8 @@ class _SessionsSchema(SettingsSchema):
     follow_s = fields.Float(validate=_SECONDS)
     offersets_days = fields.Float(validate=validate.Range(min=0))
     offers_s = fields.Float(validate=validate.Range(min=0))
+    resubmit_after_s = fields.Float(validate=validate.Range(min=1, max=604_800))
+    resubmit_limit = fields.Integer(strict=True, validate=validate.Range(min=0, max=100))
 
 
 class _CommandsSchema(SettingsSchema):
@@ -226,6 +297,7 @@ class _CommandsSchema(SettingsSchema):
     first_s = fields.Float(validate=_SECONDS)
     longest_s = fields.Float(validate=_SECONDS)
     give_up_s = fields.Float(validate=validate.Range(min=1))
+    cancel_days = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=366))
     deadline_s = fields.Float(validate=_SECONDS)
     lease_s = fields.Float(validate=_SECONDS)
     at_once = fields.Integer(strict=True, validate=validate.Range(min=1, max=1000))
@@ -248,8 +320,14 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
     settings_class: ClassVar[type] = GatewaySettings
 
     database = fields.String()
+    database_password = SecretField()
+    postgres = fields.Nested(_PostgresSchema())
     nodes = fields.List(fields.Nested(_NodeSchema()))
     federation = fields.Nested(_FederationSchema())
+    transport = fields.Nested(_TransportSchema())
+    asking = fields.Nested(_AskingSchema())
+    shedding = fields.Nested(_SheddingSchema())
+    health = fields.Nested(HealthSchema())
     placement = fields.Nested(_PlacementSchema())
     sessions = fields.Nested(_SessionsSchema())
     commands = fields.Nested(_CommandsSchema())
@@ -284,7 +362,7 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
         """Say early that a database cannot be used."""
         if "database" in data:
             try:
-                path_of(data["database"], Path())
+                database_of(data["database"], Path())
             except ValueError as error:
                 raise ValidationError(str(error), "database") from error
 

@@ -1,7 +1,7 @@
 """What the gateway refuses, one class a cause. Each becomes a problem body at the edge."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from gateway.wire.problem import ProblemError
@@ -148,6 +148,8 @@ class UpdateRefusedError(ProblemError):
     """An update that cannot be made now. Lenient callers get the unchanged session and a message.
 
     ``code`` is the URN of the message; ``alternatives`` are the next best live offers.
+    ``session`` is what it is about where that is not the one the client named, ``attempts`` are
+    messages about what was tried.
     """
 
     slug = "update-refused"
@@ -165,6 +167,15 @@ class UpdateRefusedError(ProblemError):
         super().__init__(detail, extensions=extensions)
         self.code = code
         self.alternatives = tuple(alternatives)
+        self.session: UUID | None = None
+        self.attempts: tuple[dict[str, Any], ...] = ()
+
+    def about(self, session: UUID, attempts: Sequence[dict[str, Any]]) -> Self:
+        """The same refusal, with the session it came to and what was tried before."""
+        self.session = session
+        self.attempts = tuple(attempts)
+        self.extensions |= {"session": str(session), "attempts": list(attempts)}
+        return self
 
 
 class NodeRefusedAcceptError(UpdateRefusedError):
@@ -206,15 +217,36 @@ class AcceptPendingError(UpdateRefusedError):
         self.may_have_acted = may_have_acted
 
 
+class AnsweredElsewhereError(ProblemError):
+    """Another gateway took over the request of this key and has answered it."""
+
+    slug = "answered-elsewhere"
+    title = "Answered by another gateway"
+    status = 503
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Another gateway has answered the request with Idempotency-Key {key!r} meanwhile. "
+            "Send it again to get that answer.",
+            headers={"Retry-After": "1"},
+        )
+
+
 class StoreUnavailableError(ProblemError):
-    """The database cannot be used at the moment; nothing was changed."""
+    """The database cannot be used at the moment; nothing was changed.
+
+    ``is_unsure``: it was lost while it confirmed a change, which may or may not have been made.
+    """
 
     slug = "store-unavailable"
     title = "Database unavailable"
     status = 503
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_unsure: bool = False) -> None:
         super().__init__(
-            "The gateway's database does not answer; nothing was changed. Try again shortly.",
+            "The gateway's database was lost before it confirmed the change, which may have been "
+            "made. Look how things stand before you try again."
+            if is_unsure
+            else "The gateway's database does not answer; nothing was changed. Try again shortly.",
             headers={"Retry-After": "2"},
         )

@@ -1,6 +1,8 @@
 """The gateway's settings as its parts receive them; ``gateway.config`` reads them from a file."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,42 @@ class FederationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """How PostgreSQL is used, where it is the database.
+
+    At most ``connections`` of one process: a server allows 100 by default, which is ten processes.
+    Waiting for a connection ends after ``connect_s``, a statement after ``command_s``; here they
+    take milliseconds.
+    """
+
+    connections: int = 10
+    connect_s: float = 2.0
+    command_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class AskingSettings:
+    """Whom a request is put to, and how long each node is waited for.
+
+    Up to ``all_up_to`` nodes are asked at once; asking 64 takes some milliseconds, and the ranking
+    is over all there is. Where there are more, ``wave_size`` are asked at first, of which
+    ``wave_explored`` are those not asked for longest, and then twice as many each time until there
+    are offers enough or ``max_holds`` are held for the request.
+
+    A node that takes longer than its own answers usually take holds nobody up once the others are
+    in, but not before ``own_limit_floor_s``. One that honours idempotency keys is then asked a
+    second time, ``hedge_share`` of all nodes at most; 0 for never.
+    """
+
+    all_up_to: int = 64
+    wave_size: int = 16
+    wave_explored: int = 2
+    max_holds: int = 256
+    own_limit_floor_s: float = 0.5
+    hedge_share: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
 class PlacementSettings:
     """How the data of a request are located and weighed.
 
@@ -45,7 +83,12 @@ class PlacementSettings:
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """How sessions are read, followed and forgotten; in seconds unless the name says days."""
+    """How sessions are read, followed and forgotten; in seconds unless the name says days.
+
+    A session whose owner wishes it is asked for elsewhere when its node has been lost for
+    ``resubmit_after_s`` before it ran (MultiKueue waits as long), and at most ``resubmit_limit``
+    times in a row.
+    """
 
     fresh_s: float = 1.0
     read_deadline_s: float = 2.0
@@ -53,15 +96,75 @@ class SessionSettings:
     follow_s: float = 30.0
     offersets_days: float = 30.0
     offers_s: float = 3600.0
+    resubmit_after_s: float = 900.0
+    resubmit_limit: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CommandSettings:
-    """How commands to nodes are delivered: back-off from ``first_s`` doubling to ``longest_s``."""
+    """How commands to nodes are delivered: back-off from ``first_s`` doubling to ``longest_s``.
+
+    A node is told for ``give_up_s``; of the end of what may run there, for ``cancel_days``. One
+    that was lost and knows nothing of what is to be ended is believed after ``give_up_s``.
+    """
 
     first_s: float = 1.0
     longest_s: float = 60.0
     give_up_s: float = 86400.0
+    cancel_days: float = 30.0
     deadline_s: float = 5.0
     lease_s: float = 30.0
     at_once: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """When a node that fails is left alone, and when it is asked again; times are seconds.
+
+    A node is ejected after ``failures`` in a row that stretch over ``failing_for_s`` at least, so
+    that one burst is not taken for a dead node. A node that was not in time counts as failing only
+    if it had ``fair_wait_s`` or half of the usual deadline, and less where it usually needs much
+    less. The first ejection lasts ``ejection_s``, each further one that much longer,
+    ``longest_ejection_s`` at most. Never are fewer than ``min_askable_share`` of the enabled nodes
+    left, and nobody is ejected in the first ``grace_s``. A node not heard from for
+    ``probe_every_s`` is probed; 0: only those ejected are. A probe has ``probe_wait_s``. Requests
+    to one node at once are kept between ``min_in_flight`` and the node's ``max_in_flight`` by how
+    long its answers take.
+    """
+
+    failures: int = 5
+    failing_for_s: float = 1.0
+    fair_wait_s: float = 2.0
+    ejection_s: float = 30.0
+    longest_ejection_s: float = 300.0
+    min_askable_share: float = 0.5
+    grace_s: float = 10.0
+    probe_every_s: float = 15.0
+    probe_wait_s: float = 2.0
+    min_in_flight: int = 4
+
+
+class TransportType(StrEnum):
+    """What carries exchanges with nodes."""
+
+    LEAN = "lean"
+    """The gateway's own client: small exchanges at the least cost."""
+    AIOHTTP = "aiohttp"
+    """The reference, some three times as dear."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """How nodes are spoken to.
+
+    An answer of more than ``max_reply_bytes`` is not read: 4 MiB are some 280 offers of 14 KB. A
+    connection unused for ``keepalive_s`` is closed, before common servers do it (Tomcat 20 s, nginx
+    75 s). ``dns_cache_s`` is how long a resolved name is believed. ``ca_file`` holds certificates
+    (PEM) of the authorities that are trusted in place of the system's.
+    """
+
+    type: TransportType = TransportType.LEAN
+    max_reply_bytes: int = 4 << 20
+    keepalive_s: float = 15.0
+    dns_cache_s: float = 60.0
+    ca_file: Path | None = None

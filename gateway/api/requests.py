@@ -1,12 +1,14 @@
 """Asking for offers, reading what was offered, and executing directly."""
 
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from gateway.api.callers import caller_of
 from gateway.api.presenting import own_base_url, present_offerset, present_session
+from gateway.api.sessions import UPDATES
 from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
 from gateway.httpkit.conversation import (
     OfferHeadersSchema,
@@ -36,6 +38,9 @@ OFFERS = web.AppKey("offers", OffersService)
 
 DIRECT = web.AppKey("direct", DirectService)
 """Asks the nodes and accepts the best."""
+
+HEAVY: Final = frozenset({("POST", "/requests"), ("POST", "/direct")})
+"""Method and path of what makes work at every node: turned away first when there is too much."""
 
 _COUNT = validate.Range(min=1, max=1000)
 
@@ -108,7 +113,8 @@ async def get_offerset(request: web.Request) -> web.Response:
 async def post_direct(request: web.Request) -> web.Response:
     """Ask for offers and accept the best."""
     question = await read_question(request)
-    result = await request.app[DIRECT].execute(question, caller_of(request))
+    step = request.app[UPDATES].wish if preferences_of(request).resubmit else None
+    result = await request.app[DIRECT].execute(question, caller_of(request), step=step)
     if isinstance(result, FailedDirect):
         return answer(request, result.document, root=ROOT_SESSION, status=HTTPStatus.BAD_REQUEST)
     document = present_session(result, own_base_url(request))

@@ -35,6 +35,11 @@ GOOD_CAUSES: Final = frozenset(
 )
 """Skipped for one of these says as much as an answer: asking again changes nothing."""
 
+HAD_NO_TURN: Final = frozenset(
+    {ReasonCode.NOT_NEEDED, ReasonCode.HOLD_LIMIT, ReasonCode.NO_TIME_LEFT}
+)
+"""Skipped for one of these says nothing of the node: it is one of many that were not asked."""
+
 
 class CoverageError(ValueError):
     """The entries are no statement about every registered node: a defect of whoever made them."""

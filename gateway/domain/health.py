@@ -112,8 +112,11 @@ def finding_of(
     """What the outcome of one request for offers says of the node's health; None for nothing.
 
     ``waited_s`` is the time the node had. A client in a hurry, the queue in front of a busy node
-    and a refusal that is about the request (4xx) say nothing; neither does Envoy count 4xx.
+    and a refusal that is about the request (4xx) say nothing; neither does Envoy count 4xx. Nor
+    does a connection that this gateway had no descriptor for.
     """
+    if why is not None and why.code is ReasonCode.NO_DESCRIPTORS:
+        return None
     if outcome is Outcome.ERROR:
         return None if why is not None and _is_about_request(why) else Finding.FAILED
     if outcome is not Outcome.TIMEOUT:

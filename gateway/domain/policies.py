@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from gateway.domain.quantities import SCALES, Direction, Quantity
 from gateway.domain.track_record import PRIOR_SHARE
-from gateway.wire.documents import Document
 
 DEFAULT_POLICY: Final = "balanced"
 """The policy where neither the client nor the settings name one."""
@@ -51,35 +50,6 @@ class Policy:
     def weight(self, quantity: Quantity) -> int:
         """How much the quantity counts."""
         return self.weights.get(quantity, 0)
-
-    def to_document(self) -> Document:
-        """Everything that a replay needs to count as this policy does."""
-        return {
-            "name": self.name,
-            "weights": {quantity.value: weight for quantity, weight in self.weights.items()},
-            "yardsticks": {
-                quantity.value: {"reference": yardstick.reference, "prior": yardstick.prior}
-                for quantity, yardstick in self.yardsticks.items()
-            },
-        }
-
-
-def policy_from_document(document: Mapping[str, Any]) -> Policy:
-    """The policy that ``Policy.to_document`` wrote.
-
-    Raises
-    ------
-    ValueError
-        A quantity that is not known.
-    """
-    return Policy(
-        name=document["name"],
-        weights={Quantity(name): weight for name, weight in document["weights"].items()},
-        yardsticks={
-            Quantity(name): Yardstick(given["reference"], given["prior"])
-            for name, given in document["yardsticks"].items()
-        },
-    )
 
 
 _Q = Quantity

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import msgspec
 
-from gateway.domain.quotes import costs_of, least, metrics_of
+from gateway.domain.quotes import joined_costs, joined_metrics, least
 from gateway.domain.reasons import Reason
-from gateway.domain.track_record import TrackRecord
 from gateway.wire import kinds
 from gateway.wire.views import Bounds, Quote, RequestView, SessionView
 
@@ -82,6 +82,17 @@ COST_TYPES: Final[Mapping[Quantity, str]] = {
 }
 """The cost type that each of these quantities is read from."""
 
+_COUNTED_COSTS: Final = frozenset(COST_TYPES.values())
+_COUNTED_METRICS: Final = frozenset({kinds.COMPUTE_PERFORMANCE})
+
+_REMEMBERED: Final = 1024
+"""Different sets of prices that are kept worked out: a node's offers mostly cost the same."""
+
+_MOST_REMEMBERED: Final = 8
+"""An offer with more quotes of one sort is worked out each time: a node may not fill the memory."""
+
+_Quotes: TypeAlias = tuple[Quote, ...]
+
 
 # Amounts and candidates come by the hundred; msgspec's structs are made five times as fast.
 class Amount(msgspec.Struct, frozen=True):
@@ -138,31 +149,60 @@ def measure(
     *,
     node: str,
     placement: Placement | None = None,
-    track_record: TrackRecord | None = None,
+    kept_share: int | None = None,
     reports_memory: bool = True,
     notes: tuple[Reason, ...] = (),
 ) -> Candidate:
     """Read off the offer what it is compared by. ``now`` is when the request came in.
 
     Costs count with what the client may have to pay, their upper bound; performance and sizes with
-    what is promised, their lower bound.
+    what is promised, their lower bound. ``kept_share`` is how often the node kept its word, in
+    millionths.
     """
-    costs = costs_of(offer)
-    amounts = {
-        **{quantity: _cost(costs.get(type_)) for quantity, type_ in COST_TYPES.items()},
-        Quantity.PERFORMANCE: _performance(metrics_of(offer).get(kinds.COMPUTE_PERFORMANCE)),
-        Quantity.CORES: _beyond(offer.cores, request.cores),
-        Quantity.MEMORY: _beyond(offer.memory_gib, request.memory_gib) if reports_memory else None,
-        Quantity.TRACK_RECORD: Amount(track_record.share(now)) if track_record else None,
-    }
+    amounts = dict(_quoted(offer))
+    if (cores := _beyond(offer.cores, request.cores)) is not None:
+        amounts[Quantity.CORES] = cores
+    if reports_memory and (memory := _beyond(offer.memory_gib, request.memory_gib)) is not None:
+        amounts[Quantity.MEMORY] = memory
+    if kept_share is not None:
+        amounts[Quantity.TRACK_RECORD] = Amount(kept_share)
     return Candidate(
         node=node,
         uuid=offer.uuid,
         start_delay_ms=_delay_ms(offer.start.start, now) if offer.start else None,
         placement=placement,
-        amounts={quantity: amount for quantity, amount in amounts.items() if amount is not None},
+        amounts=amounts,
         notes=notes,
     )
+
+
+def _quoted(offer: SessionView) -> Mapping[Quantity, Amount]:
+    """The amounts that costs and metrics say."""
+    quotes = (
+        _only(offer.compute_costs, _COUNTED_COSTS),
+        _only(offer.costs, _COUNTED_COSTS),
+        _only(offer.compute_metrics, _COUNTED_METRICS),
+        _only(offer.metrics, _COUNTED_METRICS),
+    )
+    is_usual = max(map(len, quotes)) <= _MOST_REMEMBERED
+    return (_amounts_remembered if is_usual else _amounts)(*quotes)
+
+
+def _only(quotes: _Quotes, types: frozenset[str]) -> _Quotes:
+    return tuple([quote for quote in quotes if quote.type in types]) if quotes else ()
+
+
+def _amounts(
+    compute_costs: _Quotes, costs: _Quotes, compute_metrics: _Quotes, metrics: _Quotes
+) -> Mapping[Quantity, Amount]:
+    by_type = joined_costs(compute_costs, costs)
+    found = [(quantity, _cost(by_type.get(type_))) for quantity, type_ in COST_TYPES.items()]
+    performance = joined_metrics(compute_metrics, metrics).get(kinds.COMPUTE_PERFORMANCE)
+    found.append((Quantity.PERFORMANCE, _performance(performance)))
+    return {quantity: amount for quantity, amount in found if amount is not None}
+
+
+_amounts_remembered: Final = lru_cache(_REMEMBERED)(_amounts)
 
 
 def _delay_ms(start: datetime, now: datetime) -> int:

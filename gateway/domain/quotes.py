@@ -7,23 +7,31 @@ from gateway.wire.views import Quote, SessionView
 
 
 def costs_of(offer: SessionView) -> Mapping[str, Quote]:
+    """The costs of an offer by type; see ``joined_costs``."""
+    return joined_costs(offer.compute_costs, offer.costs)
+
+
+def joined_costs(compute: Iterable[Quote], session: Iterable[Quote]) -> Mapping[str, Quote]:
     """The costs by type.
 
     The session's own say what the whole costs, so the compute resource's count only for types that
     the session leaves out. Several of one type add up; one without an upper bound leaves the sum
     without. Negative and infinite amounts are not believed: they are unknown.
     """
-    return _first_of(_put_together(offer.compute_costs, _sum), _put_together(offer.costs, _sum))
+    return _first_of(_put_together(compute, _sum), _put_together(session, _sum))
 
 
 def metrics_of(offer: SessionView) -> Mapping[str, Quote]:
+    """The metrics of an offer by type; see ``joined_metrics``."""
+    return joined_metrics(offer.compute_metrics, offer.metrics)
+
+
+def joined_metrics(compute: Iterable[Quote], session: Iterable[Quote]) -> Mapping[str, Quote]:
     """The metrics by type, the session's own before the compute resource's.
 
     Of several of one type the range that covers all of them. Infinite amounts are unknown.
     """
-    return _first_of(
-        _put_together(offer.compute_metrics, _range), _put_together(offer.metrics, _range)
-    )
+    return _first_of(_put_together(compute, _range), _put_together(session, _range))
 
 
 def _first_of(compute: Mapping[str, Quote], session: Mapping[str, Quote]) -> Mapping[str, Quote]:

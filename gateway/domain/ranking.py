@@ -60,8 +60,9 @@ class Scored(msgspec.Struct, frozen=True):
 
 def _order(scored: Scored) -> tuple[int, bool, int, str, UUID]:
     """Best score first, then the sooner start (an unknown one last), node name, UUID."""
-    start = scored.candidate.start_delay_ms
-    return (-scored.score, start is None, start or 0, scored.node, scored.uuid)
+    candidate = scored.candidate
+    start = candidate.start_delay_ms
+    return (-scored.score, start is None, start or 0, candidate.node, candidate.uuid)
 
 
 class Ranking:
@@ -69,6 +70,7 @@ class Ranking:
 
     def __init__(self, candidates: Iterable[Candidate], policy: Policy) -> None:
         self.policy = policy
+        self._merits: dict[UUID, _Merits] = {}
         rules = rules_of(policy)
         scored = []
         for candidate in candidates:
@@ -93,26 +95,31 @@ class Ranking:
         An offer with something unknown is compared only with those that lack the same, and all are
         compared only with the best 64.
         """
-        merits = _merits(scored)
-        for better, theirs in self._best_merits:
+        merits = self._merits_of(scored)
+        for better in self.ordered[:_COMPARED]:
             if better.uuid == scored.uuid:
                 return None
-            if _dominates(theirs, merits):
+            if _dominates(self._merits_of(better), merits):
                 return better
         return None
 
-    @cached_property
-    def _best_merits(self) -> tuple[tuple[Scored, _Merits], ...]:
-        return tuple([(scored, _merits(scored)) for scored in self.ordered[:_COMPARED]])
+    def _merits_of(self, scored: Scored) -> _Merits:
+        merits = self._merits.get(scored.uuid)
+        if merits is None:
+            merits = self._merits[scored.uuid] = _merits(scored)
+        return merits
 
     @cached_property
     def _best(self) -> Mapping[Quantity, int]:
         """The best measured value of each quantity in which the offers differ."""
         values: dict[Quantity, set[int]] = {}
+        alike: dict[int, list[tuple[Worth, ...]]] = {}
         for scored in self.ordered:
-            for worth in scored.worths:
-                if worth.basis is Basis.MEASURED:
-                    values.setdefault(worth.quantity, set()).add(worth.counted)
+            alike.setdefault(len(scored.worths), []).append(scored.worths)
+        for rows in alike.values():
+            for column in zip(*rows, strict=True):
+                found = {worth.counted for worth in column if worth.basis is Basis.MEASURED}
+                values.setdefault(column[0].quantity, set()).update(found)
         return {
             quantity: min(found) if _is_less_better(quantity) else max(found)
             for quantity, found in values.items()

@@ -72,6 +72,7 @@ NOTED: Final[Texts] = {
     "duration_unknown": ("Duration not known", "The offer does not say how long it lasts."),
     "start_unknown": ("Start not known", "The offer does not say when it starts."),
     "expiry_unknown": ("Expiry not known", "The offer does not say how long it is held."),
+    "nodes_not_asked": ("More nodes there", "${nodes} more nodes were not asked: ${why}"),
 }
 """Qualify an offer, or the whole set, without dropping anything."""
 
@@ -137,8 +138,16 @@ SKIPPED: Final[Texts] = {
         "Kind refused before",
         "The node did not know ${kinds} when last asked; it is asked again after ${until}.",
     ),
+    "ejected": (
+        "Left alone",
+        "The node failed again and again (${cause}); it is probed from ${until} on.",
+    ),
+    "asked_to_wait": ("Asked to wait", "The node wants to be asked again from ${until} on."),
     "path_loop": ("Loop", "The request has passed this gateway or node already."),
     "hop_limit": ("Too many hops", "The request has passed ${hops} gateways, ${limit} allowed."),
+    "not_needed": ("Not needed", "Nodes asked before it gave offers enough."),
+    "hold_limit": ("Hold limit", "Nodes asked before it hold as much as one request may."),
+    "no_time_left": ("No time left", "The time was over before it was its turn to be asked."),
 }
 """A node was not asked."""
 
@@ -147,6 +156,7 @@ SILENT: Final[Texts] = {
     "name_unknown": ("Name unknown", "The node's host name cannot be resolved."),
     "tls_failed": ("No secure connection", "The node's certificate or protocol is not trusted."),
     "unreachable": ("Unreachable", "No connection can be made to the node."),
+    "no_descriptors": ("Gateway exhausted", "The gateway has no more connections to give."),
     "node_busy": ("Busy", "Too many calls to the node were under way until the deadline."),
     "connect_timeout": ("Connecting took too long", "No connection within the time allowed."),
     "headers_timeout": ("No answer in time", "Connected, but no answer before the deadline."),
@@ -157,6 +167,10 @@ SILENT: Final[Texts] = {
     "answer_too_large": ("Answer too large", "The answer is larger than this gateway reads."),
     "invalid_answer": ("Unreadable answer", "The answer cannot be used: ${detail}"),
     "not_waited_for": ("Not waited for", "What the client asked for was complete without it."),
+    "beyond_own_limit": (
+        "Beyond its own limit",
+        "No answer within ${limit_ms} ms, its limit by what is known of it; all others were in.",
+    ),
     "arrived_late": ("Late", "The answer came after the set was given out."),
 }
 """A node was asked and gave no usable answer in time."""

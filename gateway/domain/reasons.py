@@ -18,7 +18,7 @@ from gateway.wire.documents import Document
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel
 
-REASONS_VERSION: Final = 2
+REASONS_VERSION: Final = 3
 """Raised whenever a code is added, or its text changes what it says."""
 
 
@@ -84,6 +84,7 @@ class ReasonCode(StrEnum):
     DURATION_UNKNOWN = "duration_unknown"
     START_UNKNOWN = "start_unknown"
     EXPIRY_UNKNOWN = "expiry_unknown"
+    NODES_NOT_ASKED = "nodes_not_asked"
 
     BELOW_MINIMUM_CORES = "below_minimum_cores"
     ABOVE_MAXIMUM_CORES = "above_maximum_cores"
@@ -110,13 +111,19 @@ class ReasonCode(StrEnum):
     DISABLED = "disabled"
     DRAINING = "draining"
     KIND_REFUSED_BEFORE = "kind_refused_before"
+    EJECTED = "ejected"
+    ASKED_TO_WAIT = "asked_to_wait"
     PATH_LOOP = "path_loop"
     HOP_LIMIT = "hop_limit"
+    NOT_NEEDED = "not_needed"
+    HOLD_LIMIT = "hold_limit"
+    NO_TIME_LEFT = "no_time_left"
 
     CONNECTION_REFUSED = "connection_refused"
     NAME_UNKNOWN = "name_unknown"
     TLS_FAILED = "tls_failed"
     UNREACHABLE = "unreachable"
+    NO_DESCRIPTORS = "no_descriptors"
     NODE_BUSY = "node_busy"
     CONNECT_TIMEOUT = "connect_timeout"
     HEADERS_TIMEOUT = "headers_timeout"
@@ -127,6 +134,7 @@ class ReasonCode(StrEnum):
     ANSWER_TOO_LARGE = "answer_too_large"
     INVALID_ANSWER = "invalid_answer"
     NOT_WAITED_FOR = "not_waited_for"
+    BEYOND_OWN_LIMIT = "beyond_own_limit"
     ARRIVED_LATE = "arrived_late"
 
     NODE_SAID_NO = "node_said_no"

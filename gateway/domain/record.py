@@ -3,21 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from gateway.domain.placement import NodePlacement, placement_from_document
-from gateway.domain.policies import Policy, policy_from_document
-from gateway.domain.quantities import (
-    MICRO,
-    Amount,
-    Candidate,
-    Placement,
-    Quantity,
-    Whereabouts,
-)
+from gateway.domain.policies import Policy
+from gateway.domain.quantities import MICRO, Candidate
 from gateway.domain.ranking import Ranking, Scored
-from gateway.domain.reasons import Reason, reason_from_document
+from gateway.domain.reasons import Reason
 from gateway.domain.selection import Selection, select
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant, parse_instant
@@ -33,8 +28,7 @@ class RecordVersionError(ValueError):
         super().__init__(f"ranking record of version {version}, this is {RECORD_VERSION}")
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """An offer that was dropped before ranking, for ``reasons``.
 
     ``uuid`` is None where it could not be read; ``notes`` is what could not be made sure of.
@@ -111,27 +105,50 @@ class RankingRecord:
             declared={**self.declared, **(declared or {})},
         )
 
-    def to_document(self) -> Document:
-        """The record as JSON, offers in an order that does not depend on when they came."""
-        candidates = sorted(self.candidates, key=lambda one: (one.node, one.uuid))
-        rejected = [_rejected_document(one) for one in self.rejected]
-        return {
-            "version": RECORD_VERSION,
-            "now": format_instant(self.now),
-            "policy": self.policy.to_document(),
-            "per_node": self.per_node,
-            "limit": self.limit,
-            "candidates": [_candidate_document(one) for one in candidates],
-            "rejected": sorted(rejected, key=lambda one: (one["node"], one["uuid"] or "")),
-            "handed_out": sorted(str(uuid) for uuid in self.handed_out),
-            "placements": {
-                node: placement.to_document() for node, placement in sorted(self.placements.items())
-            },
-            "declared": {
-                str(uuid): placement.to_document()
-                for uuid, placement in sorted(self.declared.items())
-            },
-        }
+    def to_json(self) -> bytes:
+        """The record as it is saved, offers in an order that does not depend on when they came."""
+        return _ENCODER.encode(
+            _Saved(
+                version=RECORD_VERSION,
+                now=format_instant(self.now),
+                policy=self.policy,
+                per_node=self.per_node,
+                limit=self.limit,
+                candidates=sorted(self.candidates, key=lambda one: (one.node, one.uuid.int)),
+                rejected=sorted(self.rejected, key=lambda one: (one.node, str(one.uuid or ""))),
+                handed_out=sorted(self.handed_out),
+                placements={
+                    node: placement.to_document() for node, placement in self.placements.items()
+                },
+                declared={
+                    uuid: placement.to_document() for uuid, placement in self.declared.items()
+                },
+            )
+        )
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class _Saved(_Version, kw_only=True):
+    """The saved form of a record."""
+
+    now: str
+    policy: Policy
+    per_node: int
+    limit: int
+    candidates: list[Candidate]
+    rejected: list[Rejected]
+    handed_out: list[UUID]
+    placements: dict[str, Document]
+    declared: dict[UUID, Document]
+
+
+# Deterministic, so that equal records are equal bytes.
+_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_VERSION_DECODER: Final = msgspec.json.Decoder(_Version)
+_DECODER: Final = msgspec.json.Decoder(_Saved)
 
 
 def replay(record: RankingRecord, policy: Policy | None = None) -> Decision:
@@ -150,8 +167,8 @@ def replay(record: RankingRecord, policy: Policy | None = None) -> Decision:
     return Decision(record, ranking, selection)
 
 
-def record_from_document(document: Mapping[str, Any]) -> RankingRecord:
-    """The record that ``RankingRecord.to_document`` wrote.
+def record_from_json(text: bytes) -> RankingRecord:
+    """The record that ``RankingRecord.to_json`` wrote.
 
     Raises
     ------
@@ -160,80 +177,18 @@ def record_from_document(document: Mapping[str, Any]) -> RankingRecord:
     ValueError
         It names a quantity, a basis or a reason code that is not known.
     """
-    if document.get("version") != RECORD_VERSION:
-        raise RecordVersionError(document.get("version"))
+    version = _VERSION_DECODER.decode(text).version
+    if version != RECORD_VERSION:
+        raise RecordVersionError(version)
+    saved = _DECODER.decode(text)
     return RankingRecord(
-        now=parse_instant(document["now"]),
-        policy=policy_from_document(document["policy"]),
-        per_node=document["per_node"],
-        limit=document["limit"],
-        candidates=tuple(_candidate(one) for one in document["candidates"]),
-        rejected=tuple(_rejected(one) for one in document["rejected"]),
-        handed_out=frozenset(UUID(uuid) for uuid in document["handed_out"]),
-        placements={
-            node: placement_from_document(one) for node, one in document["placements"].items()
-        },
-        declared={
-            UUID(uuid): placement_from_document(one) for uuid, one in document["declared"].items()
-        },
-    )
-
-
-def _candidate_document(candidate: Candidate) -> Document:
-    document: Document = {
-        "node": candidate.node,
-        "uuid": str(candidate.uuid),
-        "start_delay_ms": candidate.start_delay_ms,
-        "amounts": {
-            quantity.value: {"value": amount.value, "is_bound": amount.is_bound}
-            for quantity, amount in sorted(candidate.amounts.items())
-        },
-        "notes": [note.to_document() for note in candidate.notes],
-    }
-    if candidate.placement is not None:
-        document["placement"] = {
-            "staging_ms": candidate.placement.staging_ms,
-            "at_least_ms": candidate.placement.at_least_ms,
-            "whereabouts": candidate.placement.whereabouts.value,
-        }
-    return document
-
-
-def _candidate(document: Mapping[str, Any]) -> Candidate:
-    return Candidate(
-        node=document["node"],
-        uuid=UUID(document["uuid"]),
-        start_delay_ms=document["start_delay_ms"],
-        placement=_ranking_placement(document.get("placement")),
-        amounts={
-            Quantity(name): Amount(amount["value"], amount["is_bound"])
-            for name, amount in document["amounts"].items()
-        },
-        notes=tuple(reason_from_document(note) for note in document["notes"]),
-    )
-
-
-def _ranking_placement(document: Mapping[str, Any] | None) -> Placement | None:
-    if document is None:
-        return None
-    return Placement(
-        document["staging_ms"], document["at_least_ms"], Whereabouts(document["whereabouts"])
-    )
-
-
-def _rejected_document(rejected: Rejected) -> Document:
-    return {
-        "node": rejected.node,
-        "uuid": str(rejected.uuid) if rejected.uuid else None,
-        "reasons": [why.to_document() for why in rejected.reasons],
-        "notes": [note.to_document() for note in rejected.notes],
-    }
-
-
-def _rejected(document: Mapping[str, Any]) -> Rejected:
-    return Rejected(
-        node=document["node"],
-        uuid=UUID(document["uuid"]) if document["uuid"] else None,
-        reasons=tuple(reason_from_document(why) for why in document["reasons"]),
-        notes=tuple(reason_from_document(note) for note in document["notes"]),
+        now=parse_instant(saved.now),
+        policy=saved.policy,
+        per_node=saved.per_node,
+        limit=saved.limit,
+        candidates=tuple(saved.candidates),
+        rejected=tuple(saved.rejected),
+        handed_out=frozenset(saved.handed_out),
+        placements={node: placement_from_document(one) for node, one in saved.placements.items()},
+        declared={uuid: placement_from_document(one) for uuid, one in saved.declared.items()},
     )

@@ -34,14 +34,19 @@ def select(
     total = of_node.total()
     kept: list[Scored] = []
     dropped: list[tuple[Scored, Reason]] = []
+    over_limit = reason(ReasonCode.OVER_LIMIT, limit=limit)
+    over_per_node: dict[str, Reason] = {}
     for scored in ordered:
         if scored.uuid in handed_out:
             kept.append(scored)
         elif of_node[scored.node] >= per_node:
-            why = reason(ReasonCode.OVER_PER_NODE, per_node=per_node, node=scored.node)
+            why = over_per_node.get(scored.node)
+            if why is None:
+                why = reason(ReasonCode.OVER_PER_NODE, per_node=per_node, node=scored.node)
+                over_per_node[scored.node] = why
             dropped.append((scored, why))
         elif total >= limit:
-            dropped.append((scored, reason(ReasonCode.OVER_LIMIT, limit=limit)))
+            dropped.append((scored, over_limit))
         else:
             kept.append(scored)
             of_node[scored.node] += 1

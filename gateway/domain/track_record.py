@@ -1,8 +1,10 @@
 """How far a node can be relied on: accepts that it honoured or not, offers in time or late."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.wire.documents import Document
 
@@ -13,6 +15,10 @@ WHOLE: Final = 1_000_000
 """One event, and the share of a node that always keeps its word, in millionths."""
 
 _STEP = timedelta(seconds=1)
+_PAUSE = timedelta(minutes=1)
+"""Younger counts stand as they are: decayed at every answer of a busy node, each time rounded to
+nothing, they would never fade."""
+
 _PRIOR_KEPT = 4 * WHOLE
 _PRIOR_BROKEN = 1 * WHOLE
 _PRIOR_TIMELY = 4 * WHOLE
@@ -21,8 +27,7 @@ PRIOR_SHARE: Final = WHOLE * _PRIOR_KEPT // (_PRIOR_KEPT + _PRIOR_BROKEN)
 """The share of a node that nothing is known about: as though it had kept its word 4 times in 5."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrackRecord:
+class TrackRecord(msgspec.Struct, frozen=True):
     """Decayed counts of one node in millionths of an event, as they stood ``at`` that time.
 
     ``kept`` and ``broken`` count accepts, ``timely`` and ``late`` answers with offers.
@@ -56,11 +61,13 @@ class TrackRecord:
 
     def as_of(self, now: datetime) -> "TrackRecord":
         """The record decayed to ``now``; a clock that went back decays nothing."""
-        age = max(now - self.at, timedelta(0))
+        age = now - self.at
+        if age < _PAUSE:
+            return self
         return TrackRecord(
             _decayed(self.kept, age),
             _decayed(self.broken, age),
-            max(now, self.at),
+            now,
             _decayed(self.timely, age),
             _decayed(self.late, age),
         )

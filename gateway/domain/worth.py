@@ -1,6 +1,8 @@
 """What an offer's quantities are worth: from measured, bounded or unknown values to utilities."""
 
 from enum import StrEnum
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -15,6 +17,9 @@ from gateway.domain.quantities import (
     Quantity,
     Whereabouts,
 )
+
+_REMEMBERED: Final = 4096
+"""Worths of amounts that are kept: most offers have theirs in common with others."""
 
 
 class Basis(StrEnum):
@@ -75,7 +80,7 @@ def worths_of(candidate: Candidate, rules: tuple[Rule, ...]) -> tuple[Worth, ...
     if candidate.placement:
         worths.append(_staging(candidate.placement, staging))
     amounts = candidate.amounts
-    worths += [_amount(amounts.get(rule.quantity), rule) for rule in others]
+    worths += [_amount_remembered(amounts.get(rule.quantity), rule) for rule in others]
     return tuple(worths)
 
 
@@ -141,3 +146,6 @@ def _amount(amount: Amount | None, rule: Rule) -> Worth:
         return _worth(rule, Basis.MEASURED, amount.value, amount.value)
     worse = max if rule.direction is Direction.LESS_IS_BETTER else min
     return _worth(rule, Basis.BOUND, amount.value, worse(amount.value, rule.prior))
+
+
+_amount_remembered: Final = lru_cache(_REMEMBERED)(_amount)

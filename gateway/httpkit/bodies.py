@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from gateway.httpkit.operations import (
 )
 from gateway.wire.codecs.base import Codec, CodecError
 from gateway.wire.codecs.registry import codec_for_accept, codec_for_content_type
+from gateway.wire.compile import NotCompilableError, QuickCheck
 from gateway.wire.documents import Document, from_json
 from gateway.wire.faults import faults_of, validate
 from gateway.wire.problem import Fault
@@ -84,10 +86,23 @@ def _decode(raw: bytes, codec: Codec, schema: Schema) -> Document:
         raise MalformedBodyProblem(f"Not readable as {codec.media_type}: {error}") from error
     if not isinstance(document, dict):
         raise ValidationProblem([Fault("", "Must be an object.")])
+    if codec.media_type == JSON_ONLY[0]:
+        quick = _quick_check(schema)
+        if quick is not None and quick.passes(raw):
+            return document
     faults = validate(schema, document)
     if faults:
         raise ValidationProblem(faults)
     return document
+
+
+@lru_cache(64)
+def _quick_check(schema: Schema) -> QuickCheck | None:
+    """The compiled form of a schema, if it has one; there are fewer schemas than are kept."""
+    try:
+        return QuickCheck(schema)
+    except NotCompilableError:
+        return None
 
 
 def _own_schema(request: web.Request) -> Schema:
@@ -137,6 +152,8 @@ def read_query(request: web.Request, schema: Schema | None = None) -> dict[str, 
     schema = schema or query_schema_of(request.match_info.handler)
     if schema is None:
         raise TypeError(f"the handler of {request.path} has no query schema")
+    if not request.query_string and (nothing := _read_of_nothing(schema)) is not None:
+        return dict(nothing)
     given: dict[str, Any] = {}
     faults: list[Fault] = []
     lists = {
@@ -159,6 +176,16 @@ def read_query(request: web.Request, schema: Schema | None = None) -> dict[str, 
         faults += faults_of(error.messages)
     if faults:
         raise QueryProblem(faults)
+    return read
+
+
+@lru_cache(64)
+def _read_of_nothing(schema: Schema) -> Mapping[str, Any] | None:
+    """What the schema makes of no parameters at all; None where it needs some."""
+    try:
+        read: Mapping[str, Any] = schema.load({}, unknown=RAISE)
+    except ValidationError:
+        return None
     return read
 
 

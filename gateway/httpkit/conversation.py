@@ -1,6 +1,6 @@
 """What clients, gateways and nodes say to each other in headers, beside the documents."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 from marshmallow import Schema, fields, validate
@@ -63,15 +63,27 @@ def preferences_of(request: web.Request) -> Preferences:
     return parse_prefer(request.headers.getall(PREFER, []))
 
 
+_Text = TypeVar("_Text", str, str | None)
+
+
+def _text(header: str, value: _Text) -> _Text:
+    """The value, if it can be kept: aiohttp escapes bytes that are no UTF-8."""
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError as error:
+        raise MalformedRequestProblem(f"The header {header} must be UTF-8.") from error
+    return value
+
+
 def idempotency_key_of(request: web.Request) -> str | None:
     """The key under which the same request is answered alike.
 
     Raises
     ------
     MalformedRequestProblem
-        It is empty or too long.
+        It is empty or too long, or no text.
     """
-    key = request.headers.get(IDEMPOTENCY_KEY)
+    key = _text(IDEMPOTENCY_KEY, request.headers.get(IDEMPOTENCY_KEY))
     if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise MalformedRequestProblem(
             f"The header {IDEMPOTENCY_KEY} must have 1 to {MAX_KEY_LENGTH} characters."
@@ -80,8 +92,14 @@ def idempotency_key_of(request: web.Request) -> str | None:
 
 
 def federation_path_of(request: web.Request) -> tuple[str, ...]:
-    """The identities of the gateways that the request has passed, in order."""
-    listed = ",".join(request.headers.getall(FEDERATION_PATH, []))
+    """The identities of the gateways that the request has passed, in order.
+
+    Raises
+    ------
+    MalformedRequestProblem
+        They are no text.
+    """
+    listed = _text(FEDERATION_PATH, ",".join(request.headers.getall(FEDERATION_PATH, [])))
     return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 

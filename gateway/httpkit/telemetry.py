@@ -42,7 +42,7 @@ _METHODS = hdrs.METH_ALL
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
-_LAG_INTERVAL_S = 0.25
+_LAG_INTERVAL_S = 0.1
 
 _TEXT = {"type": "string"}
 _METRICS_ANSWER = {200: {"description": "Metrics", "content": {"text/plain": {"schema": _TEXT}}}}
@@ -194,16 +194,21 @@ async def echo_request_id(request: web.Request, response: web.StreamResponse) ->
 
 
 def watch_event_loop(
-    metrics: HttpMetrics, interval_s: float = _LAG_INTERVAL_S
+    *observers: Callable[[float], None], interval_s: float = _LAG_INTERVAL_S
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """A cleanup context that measures event-loop lag as long as the application lives."""
+    """A cleanup context that measures event-loop lag as long as the application lives.
+
+    Each observer is told the seconds by which the loop was late, every ``interval_s``.
+    """
 
     async def measure() -> None:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + interval_s
             await asyncio.sleep(interval_s)
-            metrics.observe_lag(max(0.0, loop.time() - due))
+            lag_s = max(0.0, loop.time() - due)
+            for observe in observers:
+                observe(lag_s)
 
     async def context(_app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(measure(), name="event_loop_lag")

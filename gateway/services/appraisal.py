@@ -1,5 +1,6 @@
 """What the answers to one request are worth: which offers can be kept, in which order, and why."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.clients.broker import ReceivedOffer
-from gateway.domain.coverage import CoverageEntry, Outcome
+from gateway.clients.offers_reply import ReceivedOffer
+from gateway.domain.coverage import HAD_NO_TURN, CoverageEntry, Outcome
 from gateway.domain.judging import Judgement, judge, unchecked_limits
 from gateway.domain.node import NodeProfile
 from gateway.domain.placement import NodePlacement
@@ -18,7 +19,7 @@ from gateway.domain.policies import Policy
 from gateway.domain.quantities import Candidate, measure
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.domain.record import RankingRecord, Rejected
-from gateway.services.fanout import NodeAnswer
+from gateway.services.answers import NodeAnswer
 from gateway.services.registry import RegisteredNode
 from gateway.wire.documents import Document
 from gateway.wire.messages import mended
@@ -145,14 +146,29 @@ class Appraisal:
         self._usable[answer.node] = 0
         if answer.reply is None:
             return
+        kept_share = node.track_record.share(self._terms.now)
         for offer in answer.offers:
-            self._add_offer(offer, node, known, seen or self._terms.now)
+            self._add_offer(offer, node.profile, known, seen or self._terms.now, kept_share)
         for dropped in answer.reply.dropped:
             self._reject(answer.node, dropped.uuid, dropped.reason)
             if dropped.uuid is not None and dropped.uuid not in known:
                 self.holds.setdefault(dropped.uuid, Hold(answer.node, dropped.uuid))
         if answer.outcome is Outcome.NO:
             self._take_messages(answer.node, answer.reply.messages)
+
+    def components_of(self, offers: Iterable[UUID]) -> list[UUID]:
+        """The components of these offers."""
+        return [uuid for offer in offers for uuid in self.holds[offer].component_uuids]
+
+    def drop_duplicates(self, offers: Iterable[UUID], known: AbstractSet[UUID]) -> None:
+        """Drop those of the offers that have a component in ``known``: it is somebody else's."""
+        dropped = {o for o in offers if not known.isdisjoint(self.holds[o].component_uuids)}
+        for candidate in self._candidates:
+            if candidate.uuid in dropped:
+                self._reject(candidate.node, candidate.uuid, reason(ReasonCode.DUPLICATE_OFFER))
+                self._usable[candidate.node] -= 1
+        self._candidates = [one for one in self._candidates if one.uuid not in dropped]
+        self._views = [view for view in self._views if view.uuid not in dropped]
 
     def coverage_of(self, answer: NodeAnswer) -> CoverageEntry:
         """The line about a node, with the offers that can be used."""
@@ -206,9 +222,14 @@ class Appraisal:
         ]
 
     def _add_offer(
-        self, offer: ReceivedOffer, node: RegisteredNode, known: AbstractSet[UUID], seen: datetime
+        self,
+        offer: ReceivedOffer,
+        profile: NodeProfile,
+        known: AbstractSet[UUID],
+        seen: datetime,
+        kept_share: int,
     ) -> None:
-        uuid, profile = offer.view.uuid, node.profile
+        uuid = offer.view.uuid
         if uuid in known or uuid in self.holds:
             self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
@@ -233,7 +254,7 @@ class Appraisal:
                 terms.now,
                 node=profile.name,
                 placement=placement.to_ranking() if placement else None,
-                track_record=node.track_record,
+                kept_share=kept_share,
                 reports_memory=profile.reports_memory,
                 notes=(*judgement.notes, *(placement.notes() if placement else ())),
             )
@@ -252,12 +273,20 @@ class Appraisal:
 
 
 def node_messages(coverage: Iterable[CoverageEntry], now: datetime) -> list[Document]:
-    """One message for every node that gave no offers, with why."""
-    return [
-        entry.reason.to_message(now, node=entry.node, outcome=entry.outcome.value)
-        for entry in coverage
-        if entry.reason is not None
-    ]
+    """One message for every node that gave no offers, with why; one for all that had no turn."""
+    said: list[Document] = []
+    unasked: Counter[ReasonCode] = Counter()
+    for entry in coverage:
+        if entry.reason is None:
+            continue
+        if entry.reason.code in HAD_NO_TURN:
+            unasked[entry.reason.code] += 1
+        else:
+            said.append(entry.reason.to_message(now, node=entry.node, outcome=entry.outcome.value))
+    for code, nodes in unasked.items():
+        more = reason(ReasonCode.NODES_NOT_ASKED, nodes=nodes, why=reason(code).text())
+        said.append(more.to_message(now))
+    return said
 
 
 def messages_without(node: str, messages: Iterable[Document]) -> list[Document]:

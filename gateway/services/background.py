@@ -7,9 +7,14 @@ from typing import Final
 
 import structlog
 
+from gateway.services.tasks import is_outage
+
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 """After a failure a loop rests, twice as long after each one in a row, up to this."""
+
+STORE_PAUSE_S: Final = 2.0
+"""While the database is away. It says so at once, and when it is back there is work waiting."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -57,10 +62,14 @@ class BackgroundService:
             try:
                 pause_s = await duty.run()
                 failures = 0
-            except Exception:  # noqa: BLE001  # the one supervised place: logged, then tried again
-                pause_s = min(FIRST_PAUSE_S * 2**failures, LONGEST_PAUSE_S)
-                failures = min(failures + 1, 16)
-                _log.exception("background_duty_failed", duty=duty.name, pause_s=pause_s)
+            except Exception as error:  # noqa: BLE001  # the one supervised place: logged, tried again
+                if is_outage(error):
+                    pause_s = STORE_PAUSE_S
+                    _log.warning("background_duty_waits", duty=duty.name, pause_s=pause_s)
+                else:
+                    pause_s = min(FIRST_PAUSE_S * 2**failures, LONGEST_PAUSE_S)
+                    failures = min(failures + 1, 16)
+                    _log.exception("background_duty_failed", duty=duty.name, pause_s=pause_s)
             try:
                 async with asyncio.timeout(max(pause_s, 0.0)):
                     await duty.wake.wait()

@@ -10,7 +10,7 @@ from gateway.domain.policies import Policy, PolicyError, policies_from_settings
 from gateway.domain.record import (
     RankingRecord,
     RecordVersionError,
-    record_from_document,
+    record_from_json,
     replay,
 )
 from gateway.errors import (
@@ -100,7 +100,7 @@ class ExplanationService:
             raise UnknownOfferSetError(uuid)
         row = found[0]
         try:
-            return row, record_from_document(from_json(row.record))
+            return row, record_from_json(row.record)
         except RecordVersionError as error:
             raise NotReplayableError(uuid) from error
 

@@ -19,6 +19,26 @@ ACCEPTS: Final = ("accepted", "refused", "pending")
 DELIVERIES: Final = ("delivered", "undelivered", "given_up")
 """What one try to tell a node came to."""
 
+COMMANDS: Final = (SessionPhase.ACCEPTED, SessionPhase.REJECTED, SessionPhase.CANCELLED)
+"""What nodes are told."""
+
+DISAGREEMENTS: Final = (
+    "accepted_unasked",
+    "accepted_twice",
+    "still_active",
+    "went_back",
+    "ended_differently",
+    "session_unknown",
+)
+"""How a node's word can differ from what is known here.
+
+``accepted_unasked``: accepted past this gateway; ``accepted_twice``: while another offer of the
+same set was; the others as the reason codes of the same names say.
+"""
+
+RESUBMISSIONS: Final = ("begun", "moved", "called_off", "given_up")
+"""What becomes of sessions that are asked for elsewhere."""
+
 
 class GatewayMetrics:
     """Counters and gauges of offers, accepts and commands; one per process and ``registry``."""
@@ -46,13 +66,15 @@ class GatewayMetrics:
         )
         self._pending = Gauge(
             f"{PREFIX}commands_pending",
-            "Commands not delivered yet.",
+            "Commands not delivered yet, by the phase to be reached.",
+            ("phase",),
             registry=registry,
             multiprocess_mode="mostrecent",
         )
         self._oldest = Gauge(
             f"{PREFIX}commands_oldest_seconds",
             "How long the oldest of them has been waiting.",
+            ("phase",),
             registry=registry,
             multiprocess_mode="mostrecent",
         )
@@ -63,6 +85,20 @@ class GatewayMetrics:
             ("node",),
             registry=registry,
         )
+        disagreements = Counter(
+            f"{PREFIX}disagreements",
+            "Times that a node began to show what does not agree with what is known here.",
+            ("kind",),
+            registry=registry,
+        )
+        resubmissions = Counter(
+            f"{PREFIX}resubmissions",
+            "Sessions asked for elsewhere because their node was lost.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._disagreements = {kind: disagreements.labels(kind) for kind in DISAGREEMENTS}
+        self._resubmissions = {what: resubmissions.labels(what) for what in RESUBMISSIONS}
         self._requests = {outcome: requests.labels(outcome) for outcome in ANSWERS}
         self._accepts = {outcome: accepts.labels(outcome) for outcome in ACCEPTS}
         self._deliveries = {outcome: deliveries.labels(outcome) for outcome in DELIVERIES}
@@ -89,7 +125,15 @@ class GatewayMetrics:
         for phase in SessionPhase:
             self._sessions.labels(phase.value).set(counts.get(phase, 0))
 
-    def show_backlog(self, pending: int, oldest_s: float) -> None:
-        """Show how many commands wait, and for how long the oldest has."""
-        self._pending.set(pending)
-        self._oldest.set(oldest_s)
+    def disagreed(self, kind: str) -> None:
+        """Count one disagreement with a node; ``kind`` is one of ``DISAGREEMENTS``."""
+        self._disagreements[kind].inc()
+
+    def resubmitted(self, outcome: str) -> None:
+        """Count one step of a resubmission; ``outcome`` is one of ``RESUBMISSIONS``."""
+        self._resubmissions[outcome].inc()
+
+    def show_backlog(self, phase: SessionPhase, pending: int, oldest_s: float) -> None:
+        """Show how many commands to reach ``phase`` wait, and for how long the oldest has."""
+        self._pending.labels(phase.value).set(pending)
+        self._oldest.labels(phase.value).set(oldest_s)

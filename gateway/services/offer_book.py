@@ -1,6 +1,6 @@
 """Keeping offer sets: what is handed out, what is let go, and what late answers add."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,10 +14,10 @@ from gateway.domain.coverage import (
     with_entry,
 )
 from gateway.domain.reasons import ReasonCode, reason
-from gateway.domain.record import Decision, RankingRecord, record_from_document, replay
+from gateway.domain.record import Decision, RankingRecord, record_from_json, replay
 from gateway.domain.restoring import restored
+from gateway.services.answers import NodeAnswer
 from gateway.services.appraisal import Appraisal, Hold, messages_without, node_messages
-from gateway.services.fanout import NodeAnswer
 from gateway.services.registry import RegisteredNode
 from gateway.services.transitions import Stores, Transitions, is_over
 from gateway.stores.database import Database, Transaction
@@ -53,16 +53,37 @@ class OfferBook:
         self._transitions = transitions
         self._clock = clock
 
-    async def known(self, answers: Iterable[NodeAnswer]) -> set[UUID]:
-        """Which UUIDs in these answers belong to something that is kept already."""
-        uuids = {
-            uuid
-            for answer in answers
-            for offer in answer.offers
-            for uuid in (offer.view.uuid, *offer.view.component_uuids)
-        }
+    async def known(self, answers: Sequence[NodeAnswer], *, components: bool = False) -> set[UUID]:
+        """Which UUIDs of these offers, or of their components too, belong to something kept."""
+        uuids = [offer.view.uuid for answer in answers for offer in answer.offers]
+        if components:
+            uuids += [
+                uuid
+                for answer in answers
+                for offer in answer.offers
+                for uuid in offer.view.component_uuids
+            ]
+        return await self._known(uuids)
+
+    async def decide(self, appraisal: Appraisal) -> Decision:
+        """What is handed out; no offer with a component that belongs to something kept already.
+
+        Only of what would be handed out are the components looked up: of what is let go nobody
+        will read them, and there is much more of it.
+        """
+        while True:
+            decision = replay(appraisal.record())
+            kept = [scored.uuid for scored in decision.selection.kept]
+            known = await self._known(appraisal.components_of(kept))
+            if not known:
+                return decision
+            appraisal.drop_duplicates(kept, known)
+
+    async def _known(self, uuids: Sequence[UUID]) -> set[UUID]:
+        if not uuids:
+            return set()
         async with self._database.reading() as reader:
-            return await self._stores.sessions.known(reader, list(uuids))
+            return await self._stores.sessions.known(reader, uuids)
 
     async def read(self, uuid: UUID) -> tuple[OfferSetRow, list[SessionRow]] | None:
         """An offer set and what it shows, if known; offers whose time is over are marked so."""
@@ -85,6 +106,7 @@ class OfferBook:
     async def add(
         self,
         appraisal: Appraisal,
+        decision: Decision,
         *,
         uuid: UUID,
         owner: str,
@@ -96,14 +118,13 @@ class OfferBook:
     ) -> tuple[OfferSetRow, list[SessionRow]]:
         """Save a new offer set. One that is not open hands nothing out."""
         now = self._clock.now()
-        record = appraisal.record()
-        decision = replay(record)
+        record = decision.record
         row = OfferSetRow(
             uuid=uuid,
             owner=owner,
             created=now,
             request=to_json(request),
-            record=to_json(record.to_document()),
+            record=record.to_json(),
             federation=to_json(_federation(gateway, record, coverage)),
             messages=to_json(appraisal.messages(coverage)),
             is_open=is_open,
@@ -111,7 +132,7 @@ class OfferBook:
         kept = _kept_rows(row, decision, appraisal, now) if is_open else []
         async with self._database.transaction() as tx:
             await self._offersets.add(tx, row)
-            await self._add_sessions(tx, row, kept, appraisal.holds, now)
+            kept = await self._add_sessions(tx, row, kept, appraisal.holds, now)
             await self._note(tx, row, "offered", who, f"{len(kept)} offers")
         return row, kept
 
@@ -133,7 +154,7 @@ class OfferBook:
             row = await self._offersets.find(tx, uuid)
             if row is None:
                 return False
-            record = record_from_document(from_json(row.record))
+            record = record_from_json(row.record)
             appraisal.add(answer, node, known, seen=now)
             shown = await self._stores.sessions.of_offerset(tx, uuid)
             is_settled = any(_settles(one) for one in shown)
@@ -200,7 +221,7 @@ class OfferBook:
         await self._offersets.rank_anew(
             tx,
             row.uuid,
-            record=to_json(record.to_document()),
+            record=record.to_json(),
             federation=to_json(_federation(federation["gateway"], record, coverage)),
             messages=to_json(messages),
         )
@@ -213,19 +234,27 @@ class OfferBook:
         kept: Sequence[SessionRow],
         holds: Mapping[UUID, Hold],
         now: datetime,
-    ) -> None:
-        """Save the offers that are handed out, and commands for every other hold."""
+    ) -> list[SessionRow]:
+        """Save the offers that are handed out, and commands for every other hold.
+
+        Gives those handed out. A UUID that another request has saved since it was looked up is not
+        this one's: its offer is not shown, and nobody is told to let go of it.
+        """
         have = {session.uuid for session in kept}
         let_go = [_let_go_row(row, hold, now) for uuid, hold in holds.items() if uuid not in have]
+        await self._stores.sessions.add(tx, [*kept, *let_go])
+        saved = await self._stores.sessions.uuids_of_offerset(tx, row.uuid)
+        shown = [session for session in kept if session.uuid in saved]
+        let_go = [session for session in let_go if session.uuid in saved]
         components = [
             (component, session.uuid)
-            for session in kept
+            for session in shown
             for component in holds[session.uuid].component_uuids
         ]
-        await self._stores.sessions.add(tx, [*kept, *let_go])
         await self._stores.sessions.add_components(tx, components)
         if let_go:
             await self._transitions.reject_holds(tx, let_go)
+        return shown
 
     async def _note(
         self, tx: Transaction, row: OfferSetRow, what: str, who: str, detail: str
@@ -287,7 +316,8 @@ def _let_go_row(row: OfferSetRow, hold: Hold, now: datetime) -> SessionRow:
 
 def _with_path(statement: Document, raw: bytes) -> Document:
     """The statement with the way to the offer: this node, and the gateways and node below it."""
-    below = from_json(raw).get("federation")
+    # Most nodes are no gateways, and then there is nothing to read.
+    below = from_json(raw).get("federation") if b'"federation"' in raw else None
     path = below.get("path") if isinstance(below, dict) else None
     further = path if isinstance(path, list) and all(isinstance(p, str) for p in path) else []
     return statement | {"path": [statement["node"], *further]}

@@ -1,10 +1,12 @@
 """From a request to its offer set: choose whom to ask, ask, judge, rank, save, answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from gateway.clock import Clock
 from gateway.domain.candidates import RefusalMemory, unknown_kinds
@@ -14,15 +16,17 @@ from gateway.domain.coverage import (
     is_unavailable,
 )
 from gateway.domain.enrichment import REPLACEABLE
+from gateway.domain.record import replay
 from gateway.errors import (
     NoNodeAnsweredError,
     RequiredNodeSilentError,
     StoreUnavailableError,
     UnknownOfferSetError,
 )
+from gateway.services.answers import Completeness, FanoutResult, NodeAnswer
 from gateway.services.appraisal import Appraisal
 from gateway.services.caller import ADMIN_OWNER, Caller
-from gateway.services.fanout import Completeness, FanoutService, NodeAnswer
+from gateway.services.fanout import FanoutService
 from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.idempotency import IdempotencyService, Reservation
 from gateway.services.node_calls import NodeCalls
@@ -30,6 +34,7 @@ from gateway.services.offer_book import OfferBook
 from gateway.services.planning import OfferQuestion, Plan, Planner
 from gateway.services.registry import NodeRegistry
 from gateway.services.sessions import SessionReading
+from gateway.stores.database import RowConflictError
 from gateway.stores.offersets import OfferSetRow
 from gateway.stores.sessions import SessionRow
 from gateway.wire.documents import Document, from_json
@@ -37,6 +42,9 @@ from gateway.wire.views import RequestView
 
 RETRY_AFTER_S: Final = 5
 """When to come back after nobody answered: as long as one default deadline."""
+
+LATE_RETRY_S: Final = 2.0
+"""How soon a late answer that could not be saved is tried again."""
 
 _ANSWERING: Final = frozenset({Outcome.ANSWERED, Outcome.NO})
 
@@ -129,7 +137,16 @@ class OffersService:
         terms = self._planner.terms(plan)
 
         async def take_late(answer: NodeAnswer) -> None:
-            await self._take_late(plan, answer)
+            # Until its holds end by themselves there is use in saving it.
+            ends = max((o.view.expires or plan.now for o in answer.offers), default=plan.now)
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(StoreUnavailableError),
+                wait=wait_fixed(LATE_RETRY_S),
+                stop=stop_after_delay((ends - plan.now).total_seconds()),
+                reraise=True,
+            ):
+                with attempt:
+                    await self._take_late(plan, answer)
 
         try:
             result = await self._fanout.ask(
@@ -137,6 +154,7 @@ class OffersService:
                 deadline=plan.deadline,
                 late_until=plan.late_until,
                 on_late=take_late,
+                pace=self._planner.pace(plan),
                 completeness=Completeness(
                     min_offers=question.min_offers,
                     required=question.require,
@@ -146,24 +164,30 @@ class OffersService:
                 ),
             )
             try:
-                return await self._settle(plan, result.answers)
-            except (asyncio.CancelledError, StoreUnavailableError):
+                return await self._settle(plan, result)
+            except (asyncio.CancelledError, StoreUnavailableError, RowConflictError):
                 # What the nodes hold by now is let go as if it had come too late.
                 self._fanout.hand_over(result.answers, take_late)
                 raise
         finally:
             plan.settled.set()
 
-    async def _settle(self, plan: Plan, answers: Sequence[NodeAnswer]) -> OfferSetReading:
+    async def _settle(self, plan: Plan, result: FanoutResult) -> OfferSetReading:
         """Judge, rank, save; what comes after this is late."""
-        question, caller = plan.question, plan.caller
-        appraisal = Appraisal(self._planner.terms(plan))
+        question, caller, answers = plan.question, plan.caller, result.answers
+        appraisal = Appraisal(self._planner.terms(plan, [answer.node for answer in answers]))
         known = await self._book.known(answers)
         for answer in answers:
             self._learn(plan, answer)
+            self._planner.learn(plan, answer)
             appraisal.add(answer, self._registry.get(answer.node), known)
+        decision = await self._book.decide(appraisal)
         coverage = coverage_of(
-            (*plan.choice.skipped, *(appraisal.coverage_of(a) for a in answers)),
+            (
+                *plan.choice.skipped,
+                *plan.unasked(result),
+                *(appraisal.coverage_of(a) for a in answers),
+            ),
             [node.name for node in self._registry],
         )
         silent = sorted(
@@ -174,6 +198,7 @@ class OffersService:
         is_open = not silent and not is_unavailable(coverage)
         row, sessions = await self._book.add(
             appraisal,
+            decision,
             uuid=plan.uuid,
             owner=caller.owner or ADMIN_OWNER,
             who=caller.who,
@@ -212,7 +237,7 @@ class OffersService:
         await plan.settled.wait()
         self._learn(plan, answer)
         node = self._registry.get(answer.node)
-        known = await self._book.known([answer])
+        known = await self._book.known([answer], components=True)
         late = Appraisal(self._planner.terms(plan))
         if await self._book.add_late(plan.uuid, late, answer, node, known):
             return
@@ -220,10 +245,11 @@ class OffersService:
             # Whoever comes back with the key is given these holds; else they expire.
             return
         # The request came to no offer set, but its holds are there all the same.
-        appraisal = Appraisal(self._planner.terms(plan))
+        appraisal = Appraisal(self._planner.terms(plan, [answer.node]))
         appraisal.add(answer, node, known)
         await self._book.add(
             appraisal,
+            replay(appraisal.record()),
             uuid=self._mint(),
             owner=plan.caller.owner or ADMIN_OWNER,
             who="gateway",

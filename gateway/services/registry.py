@@ -159,7 +159,7 @@ class RegisteredNode:
         if error is None or isinstance(error, NodeStatusError | NodeSessionUnknownError):
             self.note_heard()
             self._watch.heard(self.name, self._monotonic())
-        elif isinstance(error, NodeUnreachableError) or (
+        elif (isinstance(error, NodeUnreachableError) and not error.is_ours) or (
             isinstance(error, NodeTimeoutError) and error.stage is Stage.CONNECT
         ):
             self._watch.missed(self.name, self._monotonic())

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from gateway.clients.exchange import NodeTimeoutError
+from gateway.clients.exchange import NodeTimeoutError, NodeUnreachableError
 from gateway.clients.exchange import Stage as ExchangeStage
 from gateway.clock import Clock
 from gateway.domain.resubmission import BEFORE_RUNNING, Stage, is_lost, silence_of
@@ -334,6 +334,8 @@ _log = structlog.stdlib.get_logger(__name__)
 
 def _is_our_fault(silent: object) -> bool:
     """Whether the node was not even asked: that says nothing of it."""
+    if isinstance(silent, NodeUnreachableError):
+        return silent.is_ours
     return isinstance(silent, NodeTimeoutError) and silent.stage is ExchangeStage.QUEUED
 
 

@@ -90,10 +90,12 @@ class SessionService:
         UnknownSessionError
             There is none, or the caller may not read it.
         StoreUnavailableError
-            The database is away, and the session was not shown here lately.
+            The database is away, and the session was not read here lately.
         """
         try:
             row = await self._readable(uuid, caller)
+            # A database whose disk is full can be read and takes nothing in.
+            self._last_known.note(row, self._clock.now())
             row, why = await self._refreshed(row, caller)
             return await self._reading(row, caller, why)
         except StoreUnavailableError:

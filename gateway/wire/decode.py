@@ -4,7 +4,7 @@ The public generated client loses a whole answer to one unknown kind, phase or l
 UUID of another form, one number of another type. Nothing that passes here does that to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -203,6 +203,40 @@ def decode_session(raw: bytes, known_kinds: frozenset[str] = frozenset()) -> Ses
         raise InvalidDocumentError(str(error)) from error
 
 
+class PhaseShown(msgspec.Struct, gc=False):
+    """Which session a document is, and its phase."""
+
+    uuid: UUID
+    phase: SessionPhase
+
+
+class _Named(msgspec.Struct, gc=False):
+    uuid: UUID
+
+
+class _Phased(msgspec.Struct, gc=False):
+    meta: _Named
+    phase: SessionPhase
+
+
+_PHASED: Final = msgspec.json.Decoder(_Phased)
+
+
+def decode_phase(raw: bytes) -> PhaseShown:
+    """The phase of a session that is passed on to nobody: nothing else of it is looked at.
+
+    Raises
+    ------
+    InvalidDocumentError
+        It cannot be read, or it has no UUID or no phase.
+    """
+    try:
+        found = _PHASED.decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocumentError(str(error)) from error
+    return PhaseShown(found.meta.uuid, found.phase)
+
+
 def _bounds(found: Any) -> Bounds | None:
     if found is None or (found.min is None and found.max is None):
         return None
@@ -210,14 +244,12 @@ def _bounds(found: Any) -> Bounds | None:
 
 
 def _quotes(items: Iterable[Any] | None) -> tuple[Quote, ...]:
-    return tuple(
-        [Quote(item.type, item.min, item.max) for item in items or () if item.type is not None]
-    )
+    if not items:
+        return ()
+    return tuple([Quote(item.type, item.min, item.max) for item in items if item.type is not None])
 
 
-# Offers of one answer share most of their times, and a node's answers many.
-_interval: Final = lru_cache(_CACHED_TIMES)(parse_interval)
-_duration: Final = lru_cache(_CACHED_TIMES)(parse_duration)
+# A node's answers share many instants, and all answers of a deployment durations.
 _instant: Final = lru_cache(_CACHED_TIMES)(parse_instant)
 
 
@@ -231,18 +263,62 @@ def _recent(text: str | None) -> datetime | None:
 def _start(text: str | None) -> Interval | None:
     if text is None:
         return None
-    interval = _interval(text)
+    interval = parse_interval(text)
     return interval if interval.start.year >= _EPOCH_YEARS else None
 
 
 def _length(text: str | None) -> timedelta | None:
-    return None if text is None else _duration(text)
+    return None if text is None else parse_duration(text)
 
 
-def _stage(schedule: Any, name: str) -> tuple[str | None, str | None]:
-    """Start and duration of one stage of a schedule, both of which may be missing."""
-    stage = getattr(schedule, name, None)
-    return (None, None) if stage is None else (stage.start, stage.duration)
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Start and duration of the stages, read."""
+
+    start: Interval | None
+    duration: timedelta | None
+    prepare_start: datetime | None
+    prepare_duration: timedelta | None
+    release_duration: timedelta | None
+
+
+@lru_cache(_CACHED_TIMES)
+def _times(
+    start: str | None,
+    duration: str | None,
+    prepare_start: str | None,
+    prepare_duration: str | None,
+    release_duration: str | None,
+) -> _Times:
+    """Offers of one answer, and those of nodes that count in whole minutes, share schedules."""
+    return _Times(
+        _start(start),
+        _length(duration),
+        _recent(prepare_start),
+        _length(prepare_duration),
+        _length(release_duration),
+    )
+
+
+def _schedule(found: Any) -> _Times:
+    """The session's own schedule, or else the compute resource's."""
+    schedule, compute = found.schedule, found.compute
+    available = None if schedule is None else schedule.available
+    says_when = available is not None and not (
+        available.start is None and available.duration is None
+    )
+    if not says_when and compute is not None:
+        schedule = compute.schedule
+        available = None if schedule is None else schedule.available
+    preparing = None if schedule is None else schedule.preparing
+    releasing = None if schedule is None else schedule.releasing
+    return _times(
+        None if available is None else available.start,
+        None if available is None else available.duration,
+        None if preparing is None else preparing.start,
+        None if preparing is None else preparing.duration,
+        None if releasing is None else releasing.duration,
+    )
 
 
 def _option(item: Any) -> OptionView:
@@ -263,48 +339,46 @@ def _view(found: Any, raw: bytes) -> SessionView:
         raise InvalidDocumentError("the session has no meta.uuid")
     if found.phase is None:
         raise InvalidDocumentError("the session has no phase")
-    schedule = found.schedule
-    start, duration = _stage(schedule, "available")
-    if compute is not None and start is None and duration is None:
-        schedule = compute.schedule
-        start, duration = _stage(schedule, "available")
-    prepare_start, prepare_duration = _stage(schedule, "preparing")
-    storage = found.storage or ()
+    times = _schedule(found)
     return SessionView(
         uuid=meta.uuid,
         name=meta.name,
         phase=_PHASES[found.phase],
         expires=_recent(found.expires),
-        start=_start(start),
-        duration=_length(duration),
-        prepare_start=_recent(prepare_start),
-        prepare_duration=_length(prepare_duration),
-        release_duration=_length(_stage(schedule, "releasing")[1]),
-        cores=_bounds(compute.cores) if compute is not None else None,
-        memory_gib=_bounds(compute.memory) if compute is not None else None,
-        storage_gib=_storage(storage),
+        start=times.start,
+        duration=times.duration,
+        prepare_start=times.prepare_start,
+        prepare_duration=times.prepare_duration,
+        release_duration=times.release_duration,
+        cores=None if compute is None else _bounds(compute.cores),
+        memory_gib=None if compute is None else _bounds(compute.memory),
+        storage_gib=_storage(found.storage),
         costs=_quotes(found.costs),
         metrics=_quotes(found.metrics),
-        compute_costs=_quotes(compute.costs) if compute is not None else (),
-        compute_metrics=_quotes(compute.metrics) if compute is not None else (),
+        compute_costs=() if compute is None else _quotes(compute.costs),
+        compute_metrics=() if compute is None else _quotes(compute.metrics),
         component_uuids=_component_uuids(found),
         messages=_documents(raw, "meta", "messages") if meta.messages else (),
-        options=tuple([_option(item) for item in meta.options or ()]),
+        options=tuple([_option(item) for item in meta.options]) if meta.options else (),
         connectors=_documents(raw, "connectors") if found.connectors else (),
     )
 
 
 def _component_uuids(found: Any) -> tuple[UUID, ...]:
-    compute = found.compute
-    volumes = () if compute is None else compute.volumes or ()
-    components = (
-        *(found.executable, compute),
-        *(*volumes, *(found.storage or ()), *(found.data or ())),
-    )
-    metas = [item.meta for item in components if item is not None]
+    executable, compute = found.executable, found.compute
+    metas = [None if executable is None else executable.meta]
+    if compute is not None:
+        metas.append(compute.meta)
+        metas += [volume.meta for volume in compute.volumes or ()]
+    metas += [item.meta for item in found.storage or ()]
+    metas += [item.meta for item in found.data or ()]
     return tuple([meta.uuid for meta in metas if meta is not None and meta.uuid is not None])
 
 
-def _storage(storage: Iterable[Any]) -> Bounds | None:
+def _storage(storage: Sequence[Any] | None) -> Bounds | None:
+    if not storage:
+        return None
     sizes = [size for item in storage if (size := _bounds(item.size)) is not None]
+    if len(sizes) == 1:
+        return sizes[0]
     return sum_bounds(sizes) if sizes else None

@@ -47,7 +47,7 @@ def running(
     *,
     core: int | None = None,
     env: Mapping[str, str] | None = None,
-    wait_s: float = 20.0,
+    wait_s: float = 60.0,
 ) -> Iterator[Started]:
     """The process until the block ends. ``core`` is where it is kept.
 

@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -171,8 +171,10 @@ class StubNode:
         self._answer = Template(document)
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, node: StubNode, delay_s: float) -> None:
+class Connection(asyncio.Protocol):
+    """What one client hears. ``delay_s`` gives the wait before each answer to a request."""
+
+    def __init__(self, node: StubNode, delay_s: Callable[[], float]) -> None:
         self._node = node
         self._delay_s = delay_s
         self._buffer = b""
@@ -212,8 +214,9 @@ class _Connection(asyncio.Protocol):
             status, answer = b"404 Not Found", b"{}"
         reply = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n%b"
         reply %= (status, extra, len(answer), answer)
-        if self._delay_s and path.startswith("/requests"):
-            self._loop.call_later(self._delay_s, self._transport.write, reply)
+        delay_s = self._delay_s() if path.startswith("/requests") else 0.0
+        if delay_s:
+            self._loop.call_later(delay_s, self._transport.write, reply)
         else:
             self._transport.write(reply)
 
@@ -223,7 +226,7 @@ async def serve(count: int, delay_s: float, offers: int) -> None:
     loop = asyncio.get_running_loop()
     urls = []
     for _ in range(count):
-        connection = partial(_Connection, StubNode(offers), delay_s)
+        connection = partial(Connection, StubNode(offers), lambda: delay_s)
         server = await loop.create_server(connection, "127.0.0.1", 0, backlog=512)
         urls.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     print(json.dumps(urls), flush=True)

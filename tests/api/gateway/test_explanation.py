@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.httpkit.server_settings import AuthenticationSettings, Reads
-from gateway.stores.database import Database
+from gateway.stores.sqlite import SqliteDatabase
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.kinds import MINMAX_METRIC, MONETARY_COST, STAGING_TIME
 from node_stub.config import FigureSettings
@@ -201,7 +201,7 @@ async def test_an_older_record_is_said_to_be_too_old(tmp_path: Path) -> None:
         answer = await gateway.ask(minimal_request())
         assert answer.status == 503
     folder = tmp_path / "gateway"
-    database = Database(folder / "gateway.db")
+    database = SqliteDatabase(folder / "gateway.db")
     await database.open()
     async with database.transaction() as tx:
         row = await tx.fetch_one("SELECT uuid, record FROM offersets", ())

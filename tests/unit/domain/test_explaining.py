@@ -13,7 +13,7 @@ from gateway.domain.judging import judge
 from gateway.domain.policies import POLICIES
 from gateway.domain.quantities import Candidate, Quantity, measure
 from gateway.domain.reasons import ReasonCode, reason
-from gateway.domain.record import RankingRecord, Rejected, record_from_document, replay
+from gateway.domain.record import RankingRecord, Rejected, record_from_json, replay
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.kinds import BYTES_TO_MOVE, MONETARY_COST, STAGING_TIME
 from gateway.wire.views import Bounds, Quote, RequestView, SessionView
@@ -175,8 +175,8 @@ def test_another_policy_is_compared_with_the_order_that_was_given_out() -> None:
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_the_same_policy_again_gives_the_same_order(name: str) -> None:
     record = recorded({"uk": [offer(1, costs=CHEAP)], "ca": [offer(2, costs=CHEAP)]}, RequestView())
-    saved = to_json(record.to_document())
-    again = record_from_document(from_json(saved))
+    saved = record.to_json()
+    again = record_from_json(saved)
     policy = POLICIES[name]
     document = compare(replay(record, policy), replay(again, policy), offerset=uuid(9))
     assert document["is_same"]
@@ -187,5 +187,5 @@ def test_a_saved_record_explains_itself_bit_for_bit(
     candidates: list[Candidate], policy: Any
 ) -> None:
     record = RankingRecord(NOW, policy, 2, 5, tuple(candidates), placements=PLACEMENTS)
-    again = record_from_document(from_json(to_json(record.to_document())))
+    again = record_from_json(record.to_json())
     assert to_json(explained(again)) == to_json(explained(record))

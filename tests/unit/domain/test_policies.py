@@ -7,7 +7,6 @@ from gateway.domain.policies import (
     POLICIES,
     PolicyError,
     policies_from_settings,
-    policy_from_document,
 )
 from gateway.domain.quantities import Quantity
 
@@ -20,11 +19,6 @@ def test_the_built_in_policies_are_there_and_each_weighs_a_hundred() -> None:
     for policy in POLICIES.values():
         assert sum(policy.weights.values()) == 100
         assert set(policy.yardsticks) == set(Quantity)
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_a_policy_survives_the_trip_through_a_document(name: str) -> None:
-    assert policy_from_document(POLICIES[name].to_document()) == POLICIES[name]
 
 
 def test_settings_add_and_replace_policies_in_their_units() -> None:

@@ -178,6 +178,15 @@ def test_an_event_counts_half_after_its_half_life_and_nothing_in_the_end() -> No
     assert record.share(NOW + 1000 * HALF_LIFE) == PRIOR_SHARE == FRESH.share(NOW)
 
 
+def test_the_record_of_a_node_that_answers_all_the_time_fades_like_any_other() -> None:
+    busy = quiet = FRESH.with_broken(NOW)
+    for tenths in range(1, 20_000):
+        busy = busy.with_timely(NOW + timedelta(seconds=tenths / 10))
+    later = NOW + timedelta(seconds=2000)
+    assert busy.as_of(later).broken < WHOLE
+    assert abs(busy.as_of(later).broken - quiet.as_of(later).broken) < WHOLE // 1000
+
+
 def test_a_clock_that_went_back_fades_nothing() -> None:
     record = FRESH.with_kept(NOW)
     assert record.as_of(at(-3600)) == record
@@ -185,5 +194,5 @@ def test_a_clock_that_went_back_fades_nothing() -> None:
 
 def test_the_track_record_enters_as_the_share_of_its_day() -> None:
     record = FRESH.with_kept(NOW)
-    candidate = measure(OFFER, RequestView(), NOW, node="alpha", track_record=record)
+    candidate = measure(OFFER, RequestView(), NOW, node="alpha", kept_share=record.share(NOW))
     assert candidate.amounts[Quantity.TRACK_RECORD] == Amount(record.share(NOW))

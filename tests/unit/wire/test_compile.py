@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, fields, post_load, validate
 
 from gateway.wire.compile import Compiled, NotCompilableError
 from gateway.wire.schemas.blocks import OneOfKinds, WireSchema, kind, listed, nested, variants
-from gateway.wire.schemas.fields import Duration, Instant, LooseInstant, Whole
+from gateway.wire.schemas.fields import Duration, Instant, Whole
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
 from gateway.wire.schemas.update import UpdateSchema
@@ -83,7 +83,6 @@ def of(**members: Any) -> Schema:
         Renamed(),
         ByClass(),
         of(a=fields.Email()),
-        of(a=LooseInstant()),
         of(a=fields.String(validate=validate.Length(max=3))),
         of(a=Whole(validate=validate.Range(min=0, min_inclusive=False))),
         of(a=Whole(validate=lambda _: None)),
