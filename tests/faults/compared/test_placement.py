@@ -1,4 +1,4 @@
-"""Public failures of other brokers, acted out, and what this one makes of the same case.
+"""Where data are, and what that counts: public failures of other brokers, and this one.
 
 Each test names where the failure is to be read. What the other program does is written down in a
 few lines of its own, so that the case is known to be one; it is no copy of that program.
@@ -55,7 +55,9 @@ async def asked(gateway: GatewayUnderTest, *data: Document, **more: Any) -> Docu
     return document
 
 
-async def test_a_host_with_a_port_has_its_place_like_any_other(tmp_path: Path) -> None:
+async def test_protes_netloc_a_host_with_a_port_has_its_place_like_any_other(
+    tmp_path: Path,
+) -> None:
     """proTES ranks nothing once one URI has a port.
 
     Its distance middleware resolves ``netloc``, port included, so ``host:port`` raises and the
@@ -81,7 +83,9 @@ async def test_a_host_with_a_port_has_its_place_like_any_other(tmp_path: Path) -
     assert orders == [["gamma", "alpha"]] * 3
 
 
-async def test_one_dead_node_costs_its_own_offers_and_not_the_request(tmp_path: Path) -> None:
+async def test_protes_loop_one_dead_node_costs_its_own_offers_and_not_the_request(
+    tmp_path: Path,
+) -> None:
     """proTES fails the whole request when the node it tries first is down.
 
     The fallback loop catches ``requests.HTTPError`` only; a refused connection is another exception
@@ -121,7 +125,7 @@ async def test_one_dead_node_costs_its_own_offers_and_not_the_request(tmp_path: 
     assert took_s < 2.0
 
 
-def test_a_terabyte_far_away_outweighs_a_kilobyte_far_away() -> None:
+def test_protes_kilometres_a_terabyte_far_away_outweighs_a_kilobyte_far_away() -> None:
     """proTES weighs a 1 kB index as much as a 1 TB cube: it sums kilometres, not bytes.
 
     (proTES, distance.py:190,276.) The cube lies in Australia, two small files in Europe: by
@@ -140,14 +144,14 @@ def test_a_terabyte_far_away_outweighs_a_kilobyte_far_away() -> None:
     assert min(("uk", "au"), key=lambda node: result[node].staging_ms or 0) == "au"
 
 
-def test_the_nearest_of_several_replicas_counts_and_not_all_of_them() -> None:
+def test_protes_minimum_the_nearest_of_several_replicas_counts_and_not_all_of_them() -> None:
     """proTES's docstring says "minimum"; no minimum over replicas is taken (distance.py:190)."""
     alone = placed(found(holding(part(TB, "uk"))))["se"]
     with_far_copy = placed(found(holding(part(TB, "uk", "au"))))["se"]
     assert with_far_copy.staging_ms == alone.staging_ms
 
 
-def test_a_ranking_is_not_inert() -> None:
+def test_funnel_inert_ranking_is_not_ours() -> None:
     """Funnel's ranking does nothing: weights are nil, so each score is multiplied by zero, the
     averages are appended behind zeros made in advance, and the sort ascends.
 
@@ -168,7 +172,7 @@ def test_a_ranking_is_not_inert() -> None:
             assert all(ranking.reasons_of(scored) for scored in ranking.ordered)
 
 
-async def test_an_order_that_is_lost_is_said_to_be_lost(tmp_path: Path) -> None:
+async def test_rucio_7123_an_order_that_is_lost_is_said_to_be_lost(tmp_path: Path) -> None:
     """Rucio's clients got replicas in random order when the server had no geography, in silence.
 
     (rucio/rucio#7123: the order was lost and the errors hidden; #4832: sorting had no effect.)
@@ -201,7 +205,9 @@ async def test_an_order_that_is_lost_is_said_to_be_lost(tmp_path: Path) -> None:
     assert all(order == told[0] for order in told)
 
 
-async def test_data_count_without_anybody_declaring_their_size(tmp_path: Path) -> None:
+async def test_skypilot_7849_data_count_without_anybody_declaring_their_size(
+    tmp_path: Path,
+) -> None:
     """SkyPilot has no data term unless the user declares inputs and their size, so almost everybody
     runs without one ("did I miss it?": skypilot-org/skypilot#7849); within one cloud it is zero
     even between continents (sky/optimizer.py).
@@ -225,7 +231,7 @@ async def test_data_count_without_anybody_declaring_their_size(tmp_path: Path) -
     assert far["staging_s"] > 3600
 
 
-def test_one_node_of_which_nothing_is_known_changes_no_other() -> None:
+def test_karmada_5011_one_node_of_which_nothing_is_known_changes_no_other() -> None:
     """Karmada drops an estimator's answer for all clusters when one of them fails, and takes every
     one to be unlimited (karmada-io/karmada, pkg/scheduler/core/util.go ``calAvailableReplicas``;
     "unschedulable" read as "no limit": karmada#5011). ARC takes a failed query for 0 bytes.
@@ -243,7 +249,9 @@ def test_one_node_of_which_nothing_is_known_changes_no_other() -> None:
         assert beside[0].node == "uk"
 
 
-async def test_a_lake_that_fails_for_one_resource_leaves_the_others_placed(tmp_path: Path) -> None:
+async def test_karmada_5011_a_lake_that_fails_for_one_resource_leaves_the_others_placed(
+    tmp_path: Path,
+) -> None:
     """The same at the edge: of two lakes one hangs, and what the other knows still counts."""
     async with running(hangs_before_headers) as hung, running(lake_node()) as node:
         (static,) = lake_at(tmp_path, file_entry(GB, "UK_RSE"))
