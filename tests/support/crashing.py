@@ -1,6 +1,7 @@
 """A federation whose parts are killed, and the truth of it, which only the nodes know."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -104,6 +105,16 @@ class KillableGateway(GatewayProcess):
         )
         self.url = self._child.url
         self._address = self.url.removeprefix("http://")
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now, or ran last."""
+        assert self._child is not None
+        return self._child.pid
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """End it as a power cut would."""

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -63,10 +63,21 @@ class Nursery:
         self, module: str, data_dir: Path, listen: str, environ: Mapping[str, str]
     ) -> Child:
         """``serve`` of this module, with the settings in ``settings.yaml``; when it listens."""
+        arguments = ["serve", "--config", str(data_dir / "settings.yaml")]
+        arguments += ["--data-dir", str(data_dir)]
+        return await self.run(module, [*arguments, "--listen", listen], data_dir, environ)
+
+    async def run(
+        self, module: str, arguments: Sequence[str], data_dir: Path, environ: Mapping[str, str]
+    ) -> Child:
+        """The module with any arguments; when it listens. ``data_dir`` gets its output and log."""
         output = data_dir / "output"
         output.write_bytes(b"")
-        order = {"module": module, "data_dir": str(data_dir), "listen": listen} | {
-            "environ": dict(environ)
+        order = {
+            "module": module,
+            "arguments": list(arguments),
+            "data_dir": str(data_dir),
+            "environ": dict(environ),
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -108,9 +119,7 @@ def _serve_orders() -> None:
             _redirect(0, Path(os.devnull), os.O_RDONLY)
             _redirect(1, folder / "output", os.O_WRONLY)
             _redirect(2, folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            arguments = ["serve", "--config", str(folder / "settings.yaml")]
-            arguments += ["--listen", order["listen"], "--data-dir", str(folder)]
-            os._exit(programs[order["module"]](arguments))
+            os._exit(programs[order["module"]](order["arguments"]))
         children.append(pid)
         print(pid, flush=True)
     for pid in children:
