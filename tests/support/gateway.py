@@ -22,15 +22,28 @@ from gateway.config import BasicSettings, GatewaySettings, NodeSettings
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.server_settings import AdminSettings
 from gateway.httpkit.settings import Secret
-from gateway.settings import CommandSettings, FederationSettings, SessionSettings
+from gateway.httpkit.shedding import SheddingSettings
+from gateway.settings import (
+    CommandSettings,
+    FederationSettings,
+    HealthSettings,
+    SessionSettings,
+)
 from gateway.wire.documents import Document
 from tests.support.node import ADMIN, ALICE, BOB, CHEAP_HASHER, Account
+from tests.support.stores import store_of_this_test
 
-START_S: Final = 20.0
+START_S: Final = 40.0
 STOP_S: Final = 15.0
 
 FEDERATION: Final = FederationSettings(deadline_s=10.0, connect_s=5.0, late_s=5.0)
 """Patient, as machines under load are slow; tests of time say themselves how long to wait."""
+
+UNPROBED: Final = HealthSettings(probe_every_s=0)
+"""Nodes of most tests count what they are asked; those of health say themselves what they need."""
+
+UNSHED: Final = SheddingSettings(start_heavy=256, high_lag_s=60.0, low_lag_s=30.0)
+"""Nobody is turned away because the machine of the tests is busy."""
 
 QUICK_SESSIONS: Final = SessionSettings(
     fresh_s=0.0, read_deadline_s=0.5, update_deadline_s=0.5, follow_s=0.5
@@ -121,10 +134,13 @@ async def running_gateway(
     options = node_options or {}
     given: dict[str, Any] = {
         "admin": AdminSettings(username=ADMIN.login, password=Secret(ADMIN.password)),
+        "database": store_of_this_test().url(data_dir),
         "nodes": tuple(
             node_settings(name, url, **options.get(name, {})) for name, url in nodes.items()
         ),
         "federation": FEDERATION,
+        "shedding": UNSHED,
+        "health": UNPROBED,
         "sessions": QUICK_SESSIONS,
         "commands": QUICK_COMMANDS,
     } | more
@@ -165,6 +181,7 @@ class GatewayProcess:
         settings: Document = {
             "listen": "127.0.0.1:0",
             "admin": {"username": ADMIN.login, "password_env": "TEST_PASSWORD"},
+            "database": store_of_this_test().url(data_dir),
             "nodes": [
                 {
                     "name": name,
@@ -192,8 +209,13 @@ class GatewayProcess:
                 env={**os.environ, "TEST_PASSWORD": ADMIN.password},
             )
         assert self._process.stdout is not None
-        async with asyncio.timeout(START_S):
-            line = await self._process.stdout.readline()
+        line = b""
+        try:
+            async with asyncio.timeout(START_S):
+                line = await self._process.stdout.readline()
+        finally:
+            if not line and self._process.returncode is None:
+                await self.stop()
         assert line, (self._data_dir / "gateway.log").read_text()[-2000:]
         self.url = json.loads(line)["url"]
         self._listen = self.url.removeprefix("http://")

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.gateway import GatewayProcess
 from tests.support.node import ADMIN
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 WORKERS = 2
 
@@ -135,8 +135,12 @@ async def test_metrics_are_those_of_all_workers_whoever_is_asked(tmp_path: Path)
             assert found is not None, text
             seen.add(float(found[1]))
             assert text.count("\nexecbroker_build_info{") == 1
-            assert "\nexecbroker_commands_pending 0.0" in text
         assert seen == {24.0}
+
+        async def has_measured() -> bool:
+            return "\nexecbroker_commands_pending 0.0" in await text_at(f"{gateway.url}/metrics")
+
+        await eventually(has_measured, within_s=15)
 
 
 async def test_the_end_of_the_supervisor_is_the_end_of_its_workers(tmp_path: Path) -> None:
