@@ -3,11 +3,12 @@
 Knows no HTTP library. A transport makes exchanges, the broker client gives them a meaning.
 """
 
+import errno
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -20,6 +21,9 @@ STALE_WITHIN_S: Final = 0.5
 
 USER_AGENT: Final = "execbroker-gateway"
 """Who speaks, for the logs of nodes."""
+
+_OWN_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+"""No descriptor, buffer or local port: nothing was sent to anybody."""
 
 
 class Stage(StrEnum):
@@ -123,6 +127,16 @@ class NodeUnreachableError(NodeError):
     def __init__(self, code: ReasonCode) -> None:
         self.reason = reason(code)
         super().__init__(self.reason.text())
+        self.is_ours = code is ReasonCode.NO_DESCRIPTORS
+        """Nothing was tried: it says nothing of the node."""
+
+    @classmethod
+    def from_system(cls, error: OSError) -> Self:
+        """What the system said when a connection was to be made."""
+        if error.errno in _OWN_SHORTAGES:
+            return cls(ReasonCode.NO_DESCRIPTORS)
+        refused = isinstance(error, ConnectionRefusedError)
+        return cls(ReasonCode.CONNECTION_REFUSED if refused else ReasonCode.UNREACHABLE)
 
 
 class NodeTimeoutError(NodeError):

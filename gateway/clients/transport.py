@@ -285,6 +285,4 @@ def _unreachable(error: aiohttp.ClientConnectorError) -> NodeUnreachableError:
         return NodeUnreachableError(ReasonCode.NAME_UNKNOWN)
     if isinstance(error, aiohttp.ClientSSLError) or isinstance(error.os_error, ssl.SSLError):
         return NodeUnreachableError(ReasonCode.TLS_FAILED)
-    if isinstance(error.os_error, ConnectionRefusedError):
-        return NodeUnreachableError(ReasonCode.CONNECTION_REFUSED)
-    return NodeUnreachableError(ReasonCode.UNREACHABLE)
+    return NodeUnreachableError.from_system(error.os_error)

@@ -81,9 +81,10 @@ class Housekeeping:
 
     async def follow_sessions(self) -> float:
         """Look at sessions on their way that no client reads, so that their end is known."""
-        before = self._clock.now() - timedelta(seconds=self._settings.follow_s)
+        now = self._clock.now()
+        before = now - timedelta(seconds=self._settings.follow_s)
         async with self._database.reading() as reader:
-            uuids = await self._stores.sessions.stale(reader, before, FOLLOWED)
+            uuids = await self._stores.sessions.stale(reader, before, now, FOLLOWED)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def look(uuid: UUID) -> None:

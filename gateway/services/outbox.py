@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -33,6 +33,10 @@ another to claim the next, would cost more than telling the node."""
 NODES_AT_ONCE: Final = 4
 """Nodes that can hang before deliveries to the others have to wait."""
 
+FARTHEST: Final = timedelta(minutes=5)
+"""No command is planned so far ahead beyond its lease and its back-off: a client that waits for an
+acceptance does so for seconds."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -54,12 +58,14 @@ class Outbox:
         self._clock = clock
         self._settings = settings
         self._metrics = metrics
+        self._looked: datetime | None = None
 
     async def run_due(self) -> float:
         """Deliver what is due; the seconds until something else will be.
 
         A node that hangs takes up its own share of the deliveries, and delays nobody else's.
         """
+        await self._heed_clock()
         running: dict[asyncio.Task[Delivered | Undelivered], Command] = {}
         async with asyncio.TaskGroup() as group:
             while True:
@@ -77,6 +83,21 @@ class Outbox:
         if due is None:
             return IDLE_S
         return min(max((due - self._clock.now()).total_seconds(), 0.0), IDLE_S)
+
+    async def _heed_clock(self) -> None:
+        """What was planned by a clock that has been set back since would wait until it catches up.
+
+        At the first look nobody knows whether it has been.
+        """
+        now = self._clock.now()
+        if self._looked is None or now < self._looked:
+            planned = self._settings.lease_s + self._settings.longest_s
+            beyond = now + FARTHEST + timedelta(seconds=planned)
+            async with self._database.transaction() as tx:
+                count = await self._commands.pull_in(tx, beyond=beyond, due=now)
+            if count:
+                _log.warning("commands_pulled_in", count=count)
+        self._looked = now
 
     async def _claim(self, running: Counter[str]) -> list[Command]:
         """Take due commands, as many as there is room for, in all and for each node."""

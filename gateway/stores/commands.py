@@ -192,6 +192,12 @@ class CommandStore:
         )
         return changed == 1
 
+    async def pull_in(self, tx: Transaction, *, beyond: datetime, due: datetime) -> int:
+        """Have those that are due after ``beyond`` tried at ``due``; how many there were."""
+        return await tx.execute(
+            "UPDATE commands SET due = ? WHERE due > ?", (to_micros(due), to_micros(beyond))
+        )
+
     async def next_due(self, tx: Transaction) -> datetime | None:
         """When the next command is due, if there is any."""
         row = await tx.fetch_one("SELECT min(due) AS due FROM commands")

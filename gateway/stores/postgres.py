@@ -214,10 +214,14 @@ class PostgresDatabase:
         assert self._pool is not None, "the database is not open"
         with self._outage.trying():
             connection = await self._acquire()
+        was_cut_short = False
         try:
             yield connection
+        except asyncio.CancelledError:
+            was_cut_short = True
+            raise
         finally:
-            await asyncio.shield(self._give_back(connection))
+            await asyncio.shield(self._give_back(connection, was_cut_short=was_cut_short))
 
     async def _acquire(self) -> Any:
         try:
@@ -244,12 +248,13 @@ class PostgresDatabase:
         is_full: bool = self._pool.get_size() == self._pool.get_max_size()
         return is_full and self._pool.get_idle_size() == 0
 
-    async def _give_back(self, connection: Any) -> None:
+    async def _give_back(self, connection: Any, *, was_cut_short: bool = False) -> None:
         try:
             if self._outage.is_on:
                 connection.terminate()
-            elif connection.is_in_transaction():
-                # It waits until a statement that was cut short has ended.
+            elif was_cut_short or connection.is_in_transaction():
+                # It waits until a statement that was cut short has ended. Was that BEGIN itself,
+                # nobody knows of its transaction before.
                 await connection.execute("ROLLBACK", timeout=GIVE_BACK_S)
         except (asyncpg.PostgresError, *_LOST) as error:
             _log.warning("database_connection_ended", why=type(error).__name__)

@@ -254,18 +254,21 @@ class SessionStore:
         )
         return None if row is None or row["expires"] is None else from_micros(row["expires"])
 
-    async def stale(self, tx: Transaction, observed_before: datetime, per_node: int) -> list[UUID]:
+    async def stale(
+        self, tx: Transaction, observed_before: datetime, now: datetime, per_node: int
+    ) -> list[UUID]:
         """Sessions on their way that have not been looked at for long, longest first.
 
-        At most ``per_node`` of each node: those of one that is silent hide nobody else's.
+        So are those looked at later than ``now``: the clock has been set back since. At most
+        ``per_node`` of each node: those of one that is silent hide nobody else's.
         """
         rows = await tx.fetch(
             "SELECT uuid FROM (SELECT uuid, observed, "
             "row_number() OVER (PARTITION BY node ORDER BY observed) AS turn FROM sessions "
             "WHERE phase IN "
             "('ACCEPTED', 'WAITING', 'PREPARING', 'AVAILABLE', 'RUNNING', 'RELEASING') "
-            "AND observed < ?) AS stale WHERE turn <= ? ORDER BY turn, observed",
-            (to_micros(observed_before), per_node),
+            "AND (observed < ? OR observed > ?)) AS stale WHERE turn <= ? ORDER BY turn, observed",
+            (to_micros(observed_before), to_micros(now), per_node),
         )
         return [UUID(row["uuid"]) for row in rows]
 

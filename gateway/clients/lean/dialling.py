@@ -64,8 +64,6 @@ class Dialler:
             raise NodeUnreachableError(ReasonCode.TLS_FAILED) from error
         except OSError as error:
             self._names.doubt(origin.host, origin.port)
-            refused = isinstance(error, ConnectionRefusedError)
-            code = ReasonCode.CONNECTION_REFUSED if refused else ReasonCode.UNREACHABLE
-            raise NodeUnreachableError(code) from error
+            raise NodeUnreachableError.from_system(error) from error
         keeper.admit(connection)
         return connection

@@ -1,6 +1,7 @@
 """JSON (RFC 8259). What readers understand differently is refused: a name twice, NaN, bad UTF-8."""
 
 import json
+from codecs import BOM_UTF8
 from typing import Any, Final
 
 from gateway.wire.codecs.base import Codec, CodecError, checked
@@ -10,10 +11,18 @@ from gateway.wire.documents import Document, to_json
 def _object(pairs: list[tuple[str, Any]]) -> Document:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise CodecError(f"the member {twice[:80]!r} stands twice in one object")
+        raise CodecError(f"the member {_twice(pairs)[:80]!r} stands twice in one object")
     return found
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> str:
+    """The first name that stands there again; in linear time, since strangers write the text."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("every name stands there once")
 
 
 def _constant(name: str) -> Any:
@@ -32,7 +41,8 @@ def decode(text: bytes) -> Any:
         It is not JSON, or not within the limits.
     """
     try:
-        tree = _DECODER.decode(text.decode("utf-8-sig"))
+        # Not "utf-8-sig": Python opens a file to learn it, and there may be no descriptor left.
+        tree = _DECODER.decode(text.removeprefix(BOM_UTF8).decode())
     except CodecError:
         raise
     except UnicodeDecodeError as error:

@@ -126,6 +126,30 @@ async def test_a_statement_that_takes_too_long_is_given_up(postgres_url: str) ->
         await database.check()
 
 
+async def test_a_transaction_cancelled_at_any_moment_leaves_its_connection_fit(
+    postgres_url: str,
+) -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: complaints.append(context["message"])
+    )
+
+    async def change() -> None:
+        async with database.transaction() as tx:
+            await tx.fetch_one("SELECT 1")
+
+    async with opened(postgres_url, QUICK) as database:
+        await database.check()  # which connects
+        for turns in range(60):
+            task = asyncio.create_task(change())
+            for _ in range(turns % 12):
+                await asyncio.sleep(0.0001 * (turns % 3))
+            task.cancel()
+            await asyncio.wait([task])
+        await database.check()
+    assert not complaints
+
+
 async def test_what_somebody_keeps_for_too_long_is_not_waited_for(postgres_url: str) -> None:
     async with opened(postgres_url) as other, opened(postgres_url, QUICK) as database:
         async with other.transaction() as kept:
