@@ -230,6 +230,16 @@ _MERGE_TAG = "tag:yaml.org,2002:merge"
 class _StrictLoader(yaml.CSafeLoader):
     """Refuses a key given twice, where YAML would silently keep the last."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node. PyYAML reads numbers and dates without a look at the text first."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+            what = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"this is no {what}", node.start_mark
+            ) from error
+
 
 def _construct_mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Hashable] = set()

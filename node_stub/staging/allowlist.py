@@ -54,9 +54,12 @@ def parse_url(text: str) -> URL:
     try:
         url = URL(text, encoded=_ENCODED.fullmatch(text) is not None).with_fragment(None)
         host, _ = url.host, url.port
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
+        # yarl 1.25 looks for a bracket where there is nothing: x://[::1]@
         raise RefusedError(reasons.URL_SYNTAX, location=where) from error
-    if not url.scheme or (not host and url.scheme != "file"):
+    # Between brackets almost anything is taken for a host.
+    is_broken = host is not None and ":" in host and parse_address(host) is None
+    if is_broken or not url.scheme or (not host and url.scheme != "file"):
         raise RefusedError(reasons.URL_SYNTAX, location=where)
     if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
         raise RefusedError(reasons.USER_IN_URL, location=where)

@@ -137,7 +137,7 @@ def _redirect(method: str, response: aiohttp.ClientResponse) -> URL | None:
     if "://" not in target.partition("?")[0]:
         try:
             target = str(response.url.join(URL(target, encoded=True)))
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # IndexError: see parse_url
             raise RefusedError(reasons.URL_SYNTAX, location=shown(target)) from error
     return parse_url(target)
 
