@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from gateway.wire import kinds
 from gateway.wire.documents import Document
@@ -24,7 +25,7 @@ from node_stub.rules import SiteRules
 PATH: Final = "/data"
 
 _SKAO_IVOID: Final = re.compile(
-    r"ivo://skao\.(?:int|net)(?:/[^?#]*)?\?(?P<namespace>[^:#]+):", re.ASCII | re.IGNORECASE
+    r"ivo://skao\.(?:int|net)(?:/[^?#]*)?\?(?P<query>[^#]+)", re.ASCII | re.IGNORECASE
 )
 
 
@@ -74,10 +75,15 @@ def _found_storage(
 def namespace_of(ivoid: str) -> str | None:
     """The namespace that an identifier of the SKAO data lake names.
 
-    Form: ``ivo://skao.int/data?namespace:name``.
+    Form: ``ivo://skao.int/data?namespace:name``, percent-encoded or not, as the gateway reads it.
+    Where there is no colon, the first slash parts the two.
     """
     found = _SKAO_IVOID.match(ivoid)
-    return found["namespace"] if found else None
+    if found is None:
+        return None
+    query = unquote(found["query"])
+    namespace, _, name = query.partition(":" if ":" in query else "/")
+    return namespace if name else None
 
 
 def _check_simple(findings: Findings, rules: SiteRules, data: Document, place: str) -> None:
