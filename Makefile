@@ -50,7 +50,11 @@ soak: install  ## 30 minutes of mixed traffic with faults (MINUTES=…, SEED=…
 siege: install  ## two gateways on PostgreSQL: 20 kills with -9, then no database for 30 s; nothing lost, nothing twice
 	$(BIN)/python -m tests.siege
 
-fuzz: install  ## coverage-guided fuzzing of every parser (FUZZ_S=…)
+FUZZ_S ?= 600
+
+fuzz: install  ## every parser and every endpoint, for FUZZ_S seconds and more examples; inputs stay in .cache/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S) --keep .cache/fuzz
+	SCHEMATHESIS_EXAMPLES=100 $(BIN)/pytest -q tests/contract/test_schemathesis.py
 
 bench: install  ## the figures of performance.md's goals, as ratios to baselines measured in the same run
 	$(BIN)/python -m tests.bench.run

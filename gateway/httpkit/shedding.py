@@ -159,6 +159,7 @@ class Shedding:
             f"{prefix}heavy_requests_limit",
             "Requests for offers that may be answered at the same time.",
             registry=registry,
+            multiprocess_mode="livesum",
         )
         self._limit.set(self._admission.limit)
 

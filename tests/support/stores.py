@@ -72,7 +72,7 @@ _of_this_test: list[Store] = []
 
 
 def store_of_this_test() -> Store:
-    """What the fixture ``store`` gives, for those that are not given fixtures."""
+    """What the fixture gives, for those that are not given fixtures."""
     return _of_this_test[-1] if _of_this_test else Store()
 
 
@@ -80,11 +80,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of ``ON_EACH`` twice."""
     path = metafunc.definition.path.relative_to(metafunc.config.rootpath).as_posix()
     if path in ON_EACH:
-        metafunc.parametrize("store", ["sqlite", "postgres"], indirect=True)
+        metafunc.parametrize("store_of_gateways", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def store(store_of_gateways: Store) -> Store:
+    """The same, for tests that look into it; a module may have another store of that name."""
+    return store_of_gateways
 
 
 @pytest.fixture(autouse=True)
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+def store_of_gateways(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The databases of this test's gateways."""
     is_postgres = getattr(request, "param", "sqlite") == "postgres"
     chosen = Store(request.getfixturevalue("postgres") if is_postgres else None)
