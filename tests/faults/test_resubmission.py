@@ -278,7 +278,7 @@ async def test_a_node_that_does_not_know_its_session_is_lost_and_told_when_it_kn
 # -- who asks --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("store_of_gateways", ["sqlite", "postgres"], indirect=True)
 async def test_of_two_gateways_one_resubmits(tmp_path: Path) -> None:
     async with two_nodes(tmp_path) as (nodes, proxies), AsyncExitStack() as stack:
         urls = {name: proxy.url for name, proxy in proxies.items()}

@@ -138,7 +138,8 @@ async def test_metrics_are_those_of_all_workers_whoever_is_asked(tmp_path: Path)
         assert seen == {24.0}
 
         async def has_measured() -> bool:
-            return "\nexecbroker_commands_pending 0.0" in await text_at(f"{gateway.url}/metrics")
+            text = await text_at(f"{gateway.url}/metrics")
+            return '\nexecbroker_commands_pending{phase="ACCEPTED"} 0.0' in text
 
         await eventually(has_measured, within_s=15)
 

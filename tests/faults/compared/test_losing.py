@@ -167,7 +167,7 @@ async def two_heads(
             await other.kill()
 
 
-@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+@pytest.mark.parametrize("store_of_gateways", ["postgres"], indirect=True)
 @pytest.mark.parametrize(
     ("moment", "is_lost"),
     [
