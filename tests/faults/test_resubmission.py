@@ -228,8 +228,9 @@ async def test_a_node_that_is_back_before_another_is_seen_to_accept_keeps_its_se
         await lost.stays_for(GRACE_S, "RUNNING")
         assert "urn:resubmitted-as" not in kinds_of(await lost.read())
         for uuid in lost.ran() - {lost.session}:
+            # On a slow machine it has come to its own end before it could be cancelled.
             await lost.at_node("beta", uuid, "CANCELLED", "COMPLETED")
-            assert (await lost.read(uuid))["phase"] == "CANCELLED"
+            assert (await lost.read(uuid))["phase"] in {"CANCELLED", "COMPLETED"}
 
 
 async def test_a_node_that_does_not_know_its_session_is_lost_and_told_when_it_knows_it_again(
