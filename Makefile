@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test check lint types layers bench soak siege model fuzz stress openapi lock clean
+.PHONY: help install demo test check lint types layers bench soak siege model fuzz crash stress openapi lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -43,6 +43,9 @@ check: lint types layers test  ## what CI runs
 
 model: install  ## 100,000 schedules of the accept protocol: faults, crashes, two gateways
 	$(BIN)/python -m tests.model --schedules 100000 --walks 500 --jobs 2
+
+crash: install  ## kill the gateway with -9 at every step it takes, also at later passages of each
+	CRASH_POINTS=all $(BIN)/pytest -q tests/faults/test_crash_points.py
 
 soak: install  ## 30 minutes of mixed traffic with faults (MINUTES=…, SEED=…)
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))

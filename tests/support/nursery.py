@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,11 @@ from tests.support.waiting import until
 START_S: Final = 20.0
 STOP_S: Final = 15.0
 
-_MODULES: Final = ("gateway.__main__", "node_stub.__main__")
+_MODULES: Final = ("gateway.__main__", "node_stub.__main__", "tests.support.crash_labels")
+
+
+class EndedAtStartError(Exception):
+    """A program ended before it listened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,10 @@ class Child:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return
-        await until(self._has_ended, STOP_S)
+        await until(self.has_ended, STOP_S)
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -70,7 +75,13 @@ class Nursery:
     async def run(
         self, module: str, arguments: Sequence[str], data_dir: Path, environ: Mapping[str, str]
     ) -> Child:
-        """The module with any arguments; when it listens. ``data_dir`` gets its output and log."""
+        """The module with any arguments; when it listens. ``data_dir`` gets its output and log.
+
+        Raises
+        ------
+        EndedAtStartError
+            It will never listen.
+        """
         output = data_dir / "output"
         output.write_bytes(b"")
         order = {
@@ -83,9 +94,11 @@ class Nursery:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        pid = int(self._process.stdout.readline())
-        await until(lambda: output.read_bytes().endswith(b"\n"), START_S)
-        return Child(pid, json.loads(output.read_bytes())["url"])
+        child = Child(int(self._process.stdout.readline()), "")
+        await until(lambda: output.read_bytes().endswith(b"\n") or child.has_ended(), START_S)
+        if not (said := output.read_bytes()):
+            raise EndedAtStartError
+        return replace(child, url=json.loads(said)["url"])
 
 
 @contextmanager

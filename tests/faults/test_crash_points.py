@@ -1,0 +1,317 @@
+"""Kill the gateway at every step it takes, one after the other: its promises hold all the same.
+
+One run without a kill writes down every step. Then for each of them a gateway is killed just there
+with SIGKILL and started again on the same data, and its client goes on as any sensible one would:
+who got no answer asks the same again, with the same key. ``CRASH_POINTS=all`` kills also at later
+passages of each step, and plays the script to its end each time (``make crash``).
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+
+from gateway.wire.documents import Document
+from gateway.wire.phases import TERMINAL_SESSION_PHASES
+from tests.api.gateway.conftest import holds_of
+from tests.support.crash_labels import Label
+from tests.support.crash_runs import (
+    PAUSE_S,
+    SETTLED_S,
+    LabelledGateway,
+    Run,
+    Site,
+    running_sites,
+    uuids_of,
+)
+from tests.support.crashing import is_request, is_update_of, ran_at
+from tests.support.nursery import Nursery, running_nursery
+from tests.support.proxy import Moment, Weather, running_proxy
+from tests.support.waiting import eventually
+
+AT_ONCE: Final = 8
+"""Runs at the same time: each waits most of its time, for offers to expire and sessions to end."""
+
+IS_THOROUGH: Final = os.environ.get("CRASH_POINTS") == "all"
+
+PASSAGES: Final = 4 if IS_THOROUGH else 1
+"""How many passages of each step are killed at."""
+
+TIMEOUT_S: Final = 900 if IS_THOROUGH else 240
+"""Forty gateways take half a minute on two idle cores; four times as many, on busy ones, more."""
+
+TRIES: Final = 5
+"""How often a run is begun anew when its step did not come: some are taken by whoever is first."""
+
+FAR: Final = "?fall_through=3&max_cost=1&start_before=2126-01-01T00:00:00Z"
+ENDED: Final = frozenset(phase.value for phase in TERMINAL_SESSION_PHASES)
+
+STEPS: Final = frozenset(
+    {
+        "AcceptanceService._intend:committed",
+        "AcceptanceService._refused:before-commit",
+        "AcceptanceService._take_in:before-commit",
+        "AcceptanceService._tell:answered",
+        "AcceptanceService._truth:answered",
+        "Housekeeping.expire_offers:before-commit",
+        "IdempotencyService._reserve:committed",
+        "IdempotencyService.settle:committed",
+        "LettingGoService.deliver:sending",
+        "LettingGoService.let_go:committed",
+        "NodeCall.answer:answered",
+        "OfferBook.add:before-commit",
+        "OfferBook.add_late:before-commit",
+        "Outbox._claim:committed",
+        "Outbox._settle:before-commit",
+        "SessionService._from_node:before-commit",
+    }
+)
+"""Steps of which each has to be among those killed at."""
+
+
+# -- what the client does --------------------------------------------------------------------------
+
+
+async def leave_some_unwanted(run: Run) -> None:
+    for uuid in uuids_of(await run.ask("brief")):
+        run.ends[uuid] = "EXPIRED"
+
+
+async def be_told_late(run: Run) -> None:
+    gate = run.proxies["brief"].stop_at(Moment.ANSWERED, is_request)
+    answer = await run.ask("alpha,brief", Prefer="wait=1", Idempotency_Key="late")
+    gate.open()
+    run.proxies["brief"].remove_gates()
+    first = set(uuids_of(answer))
+    assert {offer["federation"]["node"] for offer in answer["offers"]} == {"alpha"}
+
+    async def has_joined() -> list[Document]:
+        now = await run.call("GET", f"/offersets/{answer['meta']['uuid']}")
+        offers: list[Document] = now.document["offers"]
+        assert first <= {offer["meta"]["uuid"] for offer in offers}
+        # Late answers are nobody's once the gateway has died: what they hold expires.
+        return offers if len(offers) > len(first) or run.gateway.starts > 1 else []
+
+    for offer in await eventually(has_joined, SETTLED_S):
+        uuid = offer["meta"]["uuid"]
+        run.ends[uuid] = "REJECTED" if uuid in first else "EXPIRED"
+    for uuid in first:
+        assert (await run.move(uuid, "REJECTED")).status == 200
+
+
+async def ask_twice_and_accept(run: Run) -> None:
+    offerset = await run.ask("alpha,beta", Idempotency_Key="one")
+    again = await run.ask("alpha,beta", Idempotency_Key="one")
+    assert again["meta"]["uuid"] == offerset["meta"]["uuid"]
+    assert uuids_of(again) == uuids_of(offerset)
+    uuids = uuids_of(offerset)
+    await run.accept(offerset["offers"], uuids[1])
+    assert (await run.move(uuids[0], "ACCEPTED")).status == 409
+    assert (await run.move(uuids[1], "ACCEPTED")).status == 200
+
+
+async def accept_unheard(run: Run) -> None:
+    """The node's answer is lost, and it has to be asked what it did."""
+    offerset = await run.ask("alpha,beta", Idempotency_Key="unheard")
+    chosen = offerset["offers"][0]
+    proxy = run.proxies[chosen["federation"]["node"]]
+    proxy.applies_to = is_update_of(chosen["meta"]["uuid"])
+    proxy.weather = Weather.REPLY_LOST
+    await run.accept(offerset["offers"], chosen["meta"]["uuid"])
+    proxy.weather = Weather.FINE
+
+
+async def fall_through(run: Run) -> None:
+    offerset = await run.ask("alpha,beta", Idempotency_Key="falls")
+    first, second = offerset["offers"]
+    await run.withdraw(first)
+    accepted = await run.accept(offerset["offers"], first["meta"]["uuid"], FAR)
+    assert accepted == second["meta"]["uuid"]
+
+
+async def cancel(run: Run) -> None:
+    offerset = await run.ask("endless", Idempotency_Key="cancelled")
+    uuid = await run.accept(offerset["offers"], uuids_of(offerset)[0])
+    assert (await run.move(uuid, "CANCELLED")).status == 200
+    run.ends[uuid] = "CANCELLED"
+
+
+async def reject(run: Run) -> None:
+    """All of a set, of which one was wanted and its node did not keep to it."""
+    offerset = await run.ask("alpha,beta", Idempotency_Key="rejected")
+    await run.withdraw(offerset["offers"][0])
+    refused, *others = uuids_of(offerset)
+    assert (await run.move(refused, "ACCEPTED")).status == 409
+    for uuid in others:
+        assert (await run.move(uuid, "REJECTED")).status == 200
+    run.ends |= dict.fromkeys(uuids_of(offerset), "REJECTED")
+
+
+async def execute_directly(run: Run) -> None:
+    session = await run.ask("alpha,beta", "/direct", Idempotency_Key="direct")
+    again = await run.ask("alpha,beta", "/direct", Idempotency_Key="direct")
+    assert again["meta"]["uuid"] == session["meta"]["uuid"]
+    run.ends[session["meta"]["uuid"]] = "COMPLETED"
+
+
+SCRIPT: Final = (
+    leave_some_unwanted,
+    be_told_late,
+    ask_twice_and_accept,
+    accept_unheard,
+    fall_through,
+    cancel,
+    reject,
+    execute_directly,
+)
+
+
+async def play(run: Run) -> None:
+    """The script, and then rest; after a kill one more part of it than was cut short will do."""
+    left = len(SCRIPT)
+    for part in SCRIPT:
+        if left == 0:
+            break
+        await part(run)
+        if run.gateway.starts > 1 and not IS_THOROUGH:
+            left = min(left, 2)
+        left -= 1
+    await comes_to_rest(run)
+    check(run)
+
+
+# -- what has to hold ------------------------------------------------------------------------------
+
+
+async def comes_to_rest(run: Run) -> None:
+    """Every session ends as the client was told, and nothing is left to be said to any node."""
+    last: dict[str, str] = {}
+
+    async def has_ended() -> bool:
+        for uuid, end in run.ends.items():
+            if last.get(uuid) != end:
+                last[uuid] = await run.phase(uuid)
+            if last[uuid] != end:
+                await asyncio.sleep(PAUSE_S)
+                return False
+        return True
+
+    async def is_quiet() -> bool:
+        return not run.rows("SELECT * FROM commands")
+
+    async def is_over() -> bool:
+        for uuid, node in run.rows("SELECT uuid, node FROM sessions"):
+            if (await run.sites[node].client.session(uuid))["phase"] not in ENDED:
+                await asyncio.sleep(PAUSE_S)
+                return False
+        return True
+
+    try:
+        for look in (has_ended, is_quiet, is_over):
+            await eventually(look, SETTLED_S)
+    except AssertionError as error:
+        wrong = {uuid: (last.get(uuid), end) for uuid, end in run.ends.items()}
+        error.add_note(f"shown and expected: {wrong}")
+        error.add_note(f"commands: {run.rows('SELECT * FROM commands')}")
+        raise
+
+
+def check(run: Run) -> None:
+    """What ran is what was accepted, at one node once, and one of a set."""
+    ran = {name: ran_at(site.data_dir) for name, site in run.sites.items()}
+    kept = {
+        uuid: (offerset, node)
+        for uuid, offerset, node in run.rows("SELECT uuid, offerset, node FROM sessions")
+    }
+    for uuid, end in run.ends.items():
+        where = [name for name, uuids in ran.items() if uuid in uuids]
+        assert where == ([kept[uuid][1]] if end in {"COMPLETED", "CANCELLED"} else []), uuid
+    taken = [
+        offerset
+        for uuid, (offerset, _) in kept.items()
+        if any(uuid in uuids for uuids in ran.values())
+    ]
+    assert len(taken) == len(set(taken)), "two of one set ran"
+
+
+# -- the runs --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with running_nursery() as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Runs over the same nodes."""
+
+    nursery: Nursery
+    sites: Mapping[str, Site]
+    at: Path
+    runs: int = 0
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def run(self, dies_at: Label | None = None) -> list[Label]:
+        """Play the script once; the steps that were taken before the kill."""
+        self.runs += 1
+        folder = self.at / f"run-{self.runs}"
+        folder.mkdir()
+        async with AsyncExitStack() as stack:
+            proxies = {
+                name: await stack.enter_async_context(running_proxy(site.client.url))
+                for name, site in self.sites.items()
+            }
+            urls = {name: proxy.url for name, proxy in proxies.items()}
+            gateway = LabelledGateway(self.nursery, urls, folder, dies_at)
+            await gateway.start()
+            stack.push_async_callback(gateway.kill)
+            # A connection of its own for each call: if it is refused or cut, the gateway has ended.
+            connector = aiohttp.TCPConnector(force_close=True)
+            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            try:
+                await play(Run(gateway, self.sites, proxies, folder, http))
+            except BaseException as error:
+                error.add_note(f"killed at {dies_at}; data and log in {folder}")
+                raise
+            assert (gateway.labels()[-1] == dies_at) == (gateway.starts == 2)
+            return gateway.labels()
+
+    async def kill_at(self, label: Label) -> bool:
+        """Whether the gateway could be killed there."""
+        for _ in range(TRIES):
+            async with self.gate:
+                if (await self.run(label))[-1] == label:
+                    return True
+        return False
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+async def test_a_gateway_killed_at_any_of_its_steps_keeps_its_promises(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    async with running_sites(tmp_path) as sites:
+        campaign = Campaign(nursery, sites, tmp_path)
+        labels = {label for label in await campaign.run() if label.count <= PASSAGES}
+        assert {label.step for label in labels} >= STEPS
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {label: group.create_task(campaign.kill_at(label)) for label in labels}
+        missed = {str(label) for label, task in tasks.items() if not task.result()}
+        print(f"killed at {len(labels) - len(missed)} labels in {campaign.runs} runs")
+        # How often a step comes again depends on the time; each comes once at least.
+        assert {
+            label.step for label in labels if label.count == 1 and str(label) in missed
+        } == set()
+
+        async def is_free() -> bool:
+            return {await holds_of(site.client) for site in sites.values()} == {0}
+
+        await eventually(is_free, SETTLED_S)
