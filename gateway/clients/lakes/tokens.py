@@ -21,12 +21,16 @@ from gateway.clients.lakes.errors import (
     LakeTimeoutError,
 )
 from gateway.clients.lakes.patience import patiently
+from gateway.wire.secret import Secret
 
 MARGIN_S: Final = 60.0
 """A token is renewed so long before it ends, and at half of its life if that is short."""
 
 DEFAULT_LIFE_S: Final = 300.0
 """Of a token whose end is not said (``expires_in`` is only recommended, RFC 6749 section 5.1)."""
+
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+"""The header of what token endpoints are sent."""
 
 _REFUSALS: Final = frozenset({400, 401, 403})
 """What a token endpoint says to a client it does not accept (RFC 6749 section 5.2)."""
@@ -93,7 +97,7 @@ class RucioLogin:
         call = LakeCall(
             method="GET", url=f"{self.url}/auth/userpass", headers=headers, trust=self.trust
         )
-        reply = await _ask(self.connections, call, deadline)
+        reply = await ask_for_token(self.connections, call, deadline)
         text = reply.headers.get("X-Rucio-Auth-Token")
         if not text:
             detail = "there is no token in the answer to the login"
@@ -108,7 +112,7 @@ class ClientCredentials:
     connections: LakeConnections
     token_url: str
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: Secret
     audience: str | None = None
     scope: str | None = None
     trust: ssl.SSLContext | None = field(default=None, repr=False)
@@ -126,27 +130,15 @@ class ClientCredentials:
             form["audience"] = self.audience
         if self.scope is not None:
             form["scope"] = self.scope
-        client = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
-        headers = {
-            "Authorization": f"Basic {base64.b64encode(client.encode()).decode('ascii')}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
         call = LakeCall(
             method="POST",
             url=self.token_url,
-            headers=headers,
+            headers={"Authorization": client_header(self.client_id, self.client_secret.reveal())}
+            | FORM,
             body=urlencode(form).encode(),
             trust=self.trust,
         )
-        reply = await _ask(self.connections, call, deadline)
-        try:
-            given = msgspec.json.decode(reply.body, type=_TokenAnswer)
-        except msgspec.MsgspecError as error:
-            detail = "there is no token in the answer of the token service"
-            raise LakeInvalidAnswerError(detail) from error
-        return Token(
-            given.access_token, DEFAULT_LIFE_S if given.expires_in is None else given.expires_in
-        )
+        return token_in(await ask_for_token(self.connections, call, deadline))
 
 
 class TokenCache:
@@ -178,10 +170,15 @@ class TokenCache:
         except TimeoutError as error:
             raise LakeTimeoutError(deadline - began) from error
 
-    def reject(self, text: str) -> None:
-        """Believe no more in a token that was refused; one that replaced it meanwhile stays."""
-        if self._text == text:
-            self._text = None
+    def reject(self, text: str) -> bool:
+        """Believe no more in a token that was refused; one that replaced it meanwhile stays.
+
+        Whether it was this one that was in use.
+        """
+        if self._text != text:
+            return False
+        self._text = None
+        return True
 
     def _usable(self, now: float) -> str | None:
         return self._text if self._until is None or now < self._until else None
@@ -201,7 +198,38 @@ class _TokenAnswer(msgspec.Struct):
     expires_in: float | None = None
 
 
-async def _ask(connections: LakeConnections, call: LakeCall, deadline: float) -> LakeReply:
+def client_header(client_id: str, secret: str) -> str:
+    """How a client says who it is to a token endpoint (RFC 6749 section 2.3.1)."""
+    client = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return f"Basic {base64.b64encode(client.encode()).decode('ascii')}"
+
+
+def token_in(reply: LakeReply) -> Token:
+    """The token in the answer of a token endpoint (RFC 6749 section 5.1).
+
+    Raises
+    ------
+    LakeInvalidAnswerError
+        There is none.
+    """
+    try:
+        given = msgspec.json.decode(reply.body, type=_TokenAnswer)
+    except msgspec.MsgspecError as error:
+        detail = "there is no token in the answer of the token service"
+        raise LakeInvalidAnswerError(detail) from error
+    life_s = DEFAULT_LIFE_S if given.expires_in is None else given.expires_in
+    return Token(given.access_token, life_s)
+
+
+async def ask_for_token(connections: LakeConnections, call: LakeCall, deadline: float) -> LakeReply:
+    """The good answer of what gives out tokens, asked again while it is busy.
+
+    Raises
+    ------
+    LakeError
+        There is none.
+    """
+
     async def once() -> LakeReply:
         reply = await connections.ask(call, deadline=deadline)
         if reply.status in BUSY_STATUSES:

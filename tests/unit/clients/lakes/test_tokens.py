@@ -23,6 +23,7 @@ from gateway.clients.lakes.tokens import (
     Token,
     TokenCache,
 )
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import Asked, http_reply, running
 from tests.support.lake_stubs import StubRucio, answering, fails, hangs, in_s, says
 
@@ -131,7 +132,7 @@ async def test_client_credentials_name_the_service_they_are_for() -> None:
             connections=connections,
             token_url=f"{server.url}/token",
             client_id="gate way",
-            client_secret="s3cr3t:x",
+            client_secret=Secret("s3cr3t:x"),
             audience="data-management-api",
             scope="dm",
         )
@@ -151,7 +152,7 @@ async def test_client_credentials_name_the_service_they_are_for() -> None:
 async def test_a_token_service_that_makes_no_sense_gives_no_token() -> None:
     async with answering(says(b'{"token": "?"}')) as (server, connections):
         source = ClientCredentials(
-            connections=connections, token_url=server.url, client_id="i", client_secret="s"
+            connections=connections, token_url=server.url, client_id="i", client_secret=Secret("s")
         )
         with pytest.raises(LakeInvalidAnswerError):
             await source.fetch(deadline=in_s(1))

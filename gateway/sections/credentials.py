@@ -1,0 +1,197 @@
+"""The section ``credentials`` of a node: what it is shown of the gateway and its callers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from marshmallow import ValidationError, fields, validate
+
+from gateway.domain.node import (
+    BasicCredentials,
+    BearerCredentials,
+    NoCredentials,
+    NodeCredentials,
+    PassThroughCredentials,
+)
+from gateway.httpkit.settings import SecretField, SettingsSchema, TypedSettingsSchema
+from gateway.wire.secret import Secret
+
+_TEXT: Final = validate.Length(min=1, max=2048)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasicSettings:
+    """A service account at a node, HTTP Basic."""
+
+    username: str
+    password: Secret
+
+    def to_credentials(self) -> NodeCredentials:
+        """What the node is spoken to with."""
+        return BasicCredentials(self.username, self.password)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BearerSettings:
+    """A service account at a node, with a token."""
+
+    token: Secret
+
+    def to_credentials(self) -> NodeCredentials:
+        """What the node is spoken to with."""
+        return BearerCredentials(self.token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassThroughSettings:
+    """The caller's own credentials are handed on."""
+
+    def to_credentials(self) -> NodeCredentials:
+        """What the node is spoken to with."""
+        return PassThroughCredentials()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoCredentialsSettings:
+    """The node asks for none."""
+
+    def to_credentials(self) -> NodeCredentials:
+        """What the node is spoken to with."""
+        return NoCredentials()
+
+
+FixedSettings = BasicSettings | BearerSettings | PassThroughSettings | NoCredentialsSettings
+"""Credentials that need nobody else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentialsSettings:
+    """A token of the gateway's own from an issuer (RFC 6749 §4.4), renewed before it ends."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    audience: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenExchangeSettings:
+    """The caller's token, exchanged at an issuer for one of the node's (RFC 8693)."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    audience: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SrcnetExchangeSettings:
+    """The caller's token, exchanged at SRCNet's authentication service for one of ``service``.
+
+    ``url`` is that of the service, with its version: ``https://authn.example.org/api/v1``.
+    """
+
+    url: str
+    service: str
+    version: str = "latest"
+
+
+TokenSettings = ClientCredentialsSettings | TokenExchangeSettings | SrcnetExchangeSettings
+"""Credentials that somebody else gives out, for a time."""
+
+CredentialsSettings = FixedSettings | TokenSettings
+"""Every way a node can be told who asks, as the settings file says it."""
+
+
+def is_fixed(ways: Sequence[CredentialsSettings]) -> bool:
+    """Whether nothing has to be fetched or chosen: one way, that needs nobody else."""
+    return len(ways) == 1 and isinstance(ways[0], FixedSettings)
+
+
+def fixed_part(ways: Sequence[CredentialsSettings]) -> NodeCredentials:
+    """What a node is spoken to with, as far as that can be said without asking anybody.
+
+    Otherwise the caller's own header goes along, for whoever makes another of it.
+    """
+    first = ways[0]
+    if len(ways) == 1 and isinstance(first, FixedSettings):
+        return first.to_credentials()
+    return PassThroughCredentials()
+
+
+class _BasicSchema(SettingsSchema):
+    settings_class: ClassVar[type] = BasicSettings
+
+    username = fields.String(required=True, validate=validate.Length(min=1))
+    password = SecretField(required=True)
+
+
+class _BearerSchema(SettingsSchema):
+    settings_class: ClassVar[type] = BearerSettings
+
+    token = SecretField(required=True)
+
+
+class _PassThroughSchema(SettingsSchema):
+    settings_class: ClassVar[type] = PassThroughSettings
+
+
+class _NoCredentialsSchema(SettingsSchema):
+    settings_class: ClassVar[type] = NoCredentialsSettings
+
+
+class _IssuerSchema(SettingsSchema):
+    token_url = fields.URL(required=True, schemes={"http", "https"}, require_tld=False)
+    client_id = fields.String(required=True, validate=_TEXT)
+    client_secret = SecretField(required=True)
+    audience = fields.String(validate=_TEXT)
+    scope = fields.String(validate=_TEXT)
+
+
+class _ClientCredentialsSchema(_IssuerSchema):
+    settings_class: ClassVar[type] = ClientCredentialsSettings
+
+
+class _TokenExchangeSchema(_IssuerSchema):
+    settings_class: ClassVar[type] = TokenExchangeSettings
+
+
+class _SrcnetExchangeSchema(SettingsSchema):
+    settings_class: ClassVar[type] = SrcnetExchangeSettings
+
+    url = fields.URL(required=True, schemes={"http", "https"}, require_tld=False)
+    service = fields.String(required=True, validate=_TEXT)
+    version = fields.String(validate=_TEXT)
+
+
+class CredentialsSchema(TypedSettingsSchema):
+    """One way to log in at a node."""
+
+    type_schemas = {  # noqa: RUF012  # an instance attribute in the library
+        "basic": _BasicSchema(),
+        "bearer": _BearerSchema(),
+        "pass_through": _PassThroughSchema(),
+        "none": _NoCredentialsSchema(),
+        "client_credentials": _ClientCredentialsSchema(),
+        "token_exchange": _TokenExchangeSchema(),
+        "srcnet_exchange": _SrcnetExchangeSchema(),
+    }
+
+
+class CredentialsField(fields.Field[tuple[CredentialsSettings, ...]]):
+    """One way to log in at a node, or a list of them: each stands in for those before it."""
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,  # noqa: ARG002  # marshmallow passes it
+        data: Any,  # noqa: ARG002  # marshmallow passes it
+        **kwargs: Any,  # noqa: ARG002  # marshmallow passes them
+    ) -> tuple[CredentialsSettings, ...]:
+        if isinstance(value, tuple | list) and not value:
+            raise ValidationError("must not be empty: leave it out, or give {type: none}")
+        if isinstance(value, list):
+            return tuple(fields.List(fields.Nested(CredentialsSchema())).deserialize(value))
+        return (fields.Nested(CredentialsSchema()).deserialize(value),)
