@@ -1,15 +1,10 @@
-"""Which network addresses are open to everybody. Pure.
+"""Which network addresses a stranger's URL may lead to. Pure.
 
 Sources: the IANA special-purpose address registries, as `ipaddress` knows them; RFC 6052 (NAT64);
 RFC 3056 (6to4); RFC 4380 (Teredo).
 """
 
-from ipaddress import (
-    IPv4Address,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-)
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
