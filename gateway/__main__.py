@@ -60,6 +60,7 @@ def _serve(settings: GatewaySettings, options: argparse.Namespace) -> int:
                 listen=settings.listen,
                 count=options.workers,
                 end_s=settings.drain_notice_s + settings.drain_s,
+                is_tls=settings.tls is not None,
             )
         )
     try:
@@ -69,6 +70,7 @@ def _serve(settings: GatewaySettings, options: argparse.Namespace) -> int:
             settings.drain_s,
             settings.drain_notice_s,
             options.socket_fd,
+            settings.tls,
         )
     except (SchemaTooNewError, StoreUnavailableError) as error:
         _log.critical("database_not_usable", reason=str(error.__cause__ or error))

@@ -10,26 +10,42 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from gateway.api.audit import AUDIT, add_audit_routes
 from gateway.api.callers import PUBLIC_URL, READS
-from gateway.api.nodes import NODES, add_node_routes
+from gateway.api.events import add_event_routes
 from gateway.api.outputs import OUTPUTS, add_output_routes
 from gateway.api.rankings import EXPLANATIONS, add_ranking_routes
 from gateway.api.requests import DIRECT, HEAVY, OFFERS, add_request_routes
 from gateway.api.sessions import CLOCK, SESSIONS, UPDATES, add_session_routes
-from gateway.clients.broker import BrokerClient
-from gateway.clients.transports import transport_of
+from gateway.api.webhooks import add_webhook_routes
+from gateway.audit_assembly import build_audit, build_rate_limits, duties_of_audit
+from gateway.authorization_assembly import renewing
 from gateway.clock import Clock, SystemClock
 from gateway.config import GatewaySettings
+from gateway.discovery_assembly import DiscoveryParts, add_discovery, add_discovery_api
 from gateway.domain.candidates import RefusalMemory
 from gateway.domain.policies import policies_from_settings
+from gateway.editing_assembly import add_editing_api, build_editing
 from gateway.errors import StoreUnavailableError
+from gateway.event_assembly import build_events
 from gateway.httpkit.application import add_documentation, new_app
 from gateway.httpkit.auth import Authenticator
-from gateway.httpkit.health import Lifecycle, ReadinessCheck
+from gateway.httpkit.bearer.administration import add_tokens
+from gateway.httpkit.bearer.revoked import Revocations
+from gateway.httpkit.bearer.scheme import OidcScheme
+from gateway.httpkit.health import LIFECYCLE, Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
 from gateway.lake_assembly import LakeParts, build_lakes
+from gateway.membership_assembly import build_membership
+from gateway.node_assembly import NodeConnections
+from gateway.registration_assembly import (
+    add_registration_api,
+    bearers_of,
+    build_registration,
+    build_tokens,
+)
 from gateway.services.background import BackgroundService, Duty
 from gateway.services.direct import DirectService
 from gateway.services.explanations import ExplanationService
@@ -39,13 +55,18 @@ from gateway.services.gateway_metrics import PREFIX, GatewayMetrics
 from gateway.services.health_metrics import HealthMetrics
 from gateway.services.housekeeping import Housekeeping
 from gateway.services.idempotency import IdempotencyService
+from gateway.services.installation import Installation
+from gateway.services.nested_explanations import NestedExplanations
 from gateway.services.node_calls import NodeCalls
 from gateway.services.offer_book import OfferBook
 from gateway.services.offers import OffersService
 from gateway.services.outputs import OutputsService
+from gateway.services.permissions import PermissionService
 from gateway.services.placing import PlacingService
 from gateway.services.planning import Planner
 from gateway.services.probing import Probing
+from gateway.services.quotas import QuotaService
+from gateway.services.registration_tokens import RegistrationTokens
 from gateway.services.registry import NodeRegistry
 from gateway.services.resubmission import ResubmissionService
 from gateway.services.staging_feedback import StagingFeedback
@@ -57,9 +78,13 @@ from gateway.stores.engines import database_of
 from gateway.stores.events import EventStore
 from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.identities import SqlIdentityStore
+from gateway.stores.installation import InstallationStore
 from gateway.stores.offersets import OfferSetStore
+from gateway.stores.quotas import QuotaStore
 from gateway.stores.resubmissions import ResubmissionStore
+from gateway.stores.revocations import SqlRevocationStore
 from gateway.stores.sessions import SessionStore
+from gateway.stores.unkept import UnkeptStore
 
 DISTRIBUTION: Final = "execbroker-gateway"
 """The name under which this program is installed."""
@@ -77,28 +102,47 @@ def build_app(
     database = database_of(
         settings.database, data_dir, settings.postgres, password.reveal if password else None
     )
+    tokens = OidcScheme(
+        settings.authentication.issuers, Revocations(SqlRevocationStore(database, clock))
+    )
+    members = build_tokens(database, clock, settings.registration)
     authenticator = Authenticator(
-        SqlIdentityStore(database, clock), settings.admin, settings.authentication, passwords
+        SqlIdentityStore(database, clock),
+        settings.admin,
+        settings.authentication,
+        passwords,
+        (*bearers_of(members), tokens),
     )
     metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
+    audit = build_audit(database, clock, settings.audit, metrics)
     app = new_app(
         authenticator=authenticator,
         metrics=metrics,
         lifecycle=Lifecycle({"database": _database_check(database)}),
         shedding=Shedding(settings.shedding, HEAVY, PREFIX, metrics.registry),
+        rate_limits=build_rate_limits(settings.rate_limits, clock, metrics),
+        audit=audit.note,
+        trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
     )
+    add_tokens(app, tokens)
     app[READS] = settings.authentication.reads
     if settings.public_url is not None:
         app[PUBLIC_URL] = settings.public_url
     app[CLOCK] = clock
+    app[AUDIT] = audit
     lakes = build_lakes(settings, data_dir, clock, metrics.registry)
-    _add_services(app, settings, database, clock, metrics, lakes)
+    _add_services(app, settings, database, clock, metrics, lakes, members)
     add_request_routes(app)
     add_ranking_routes(app)
     add_session_routes(app)
     add_output_routes(app)
-    add_node_routes(app)
+    add_registration_api(app)
+    add_discovery_api(app)
+    add_editing_api(app)
+    add_event_routes(app)
+    add_webhook_routes(app)
+    add_audit_routes(app)
     add_documentation(
         app,
         authenticator=authenticator,
@@ -117,22 +161,33 @@ def _add_services(
     clock: Clock,
     metrics: HttpMetrics,
     lakes: LakeParts,
+    members: RegistrationTokens,
 ) -> None:
-    transport = transport_of(settings.transport)
+    nodes = NodeConnections(settings, lakes.connections)
     registry = NodeRegistry(
         clock.now,
         monotonic=clock.monotonic,
         settings=settings.health_of_nodes,
         metrics=HealthMetrics(metrics.registry),
     )
-    for node in settings.nodes:
-        registry.add(
-            BrokerClient(node.to_profile(), transport, connect_s=settings.federation.connect_s)
-        )
-    stores = Stores(SessionStore(), CommandStore(), EventStore(), ResubmissionStore())
+    permissions = PermissionService(settings.permissions)
+    registration = build_registration(
+        app,
+        settings,
+        database=database,
+        registry=registry,
+        connect=nodes.client_of,
+        tokens=members,
+        permissions=permissions,
+        clock=clock,
+    )
+    stores = Stores(
+        SessionStore(), CommandStore(), EventStore(), ResubmissionStore(), UnkeptStore()
+    )
     offersets, keys = OfferSetStore(), IdempotencyStore()
     counts = GatewayMetrics(metrics.registry)
     node_calls = NodeCalls(registry)
+    quotas = QuotaService(database, QuotaStore(), permissions, clock)
     parts = build_sessions(
         database=database,
         stores=stores,
@@ -143,6 +198,7 @@ def _add_services(
         settings=settings.sessions,
         command_settings=settings.commands,
         metrics=counts,
+        quotas=quotas,
     )
     idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
     fanout = FanoutService(
@@ -150,19 +206,22 @@ def _add_services(
     )
     policies = policies_from_settings(settings.policies)
     refusals = RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s))
+    placing = PlacingService(lakes.locator if settings.locates_data else None, settings.placement)
+    installation = Installation(database, InstallationStore(), uuid4)
     planner = Planner(
         registry=registry,
-        placing=PlacingService(
-            lakes.locator if settings.locates_data else None, settings.placement
-        ),
+        placing=placing,
         refusals=refusals,
         policies=policies,
         clock=clock,
         settings=settings.federation,
         asking=settings.asking,
         placement=settings.placement,
+        permissions=permissions,
+        quotas=quotas,
+        installation=installation,
     )
-    book = OfferBook(database, stores, offersets, parts.transitions, clock)
+    book = OfferBook(database, stores, offersets, parts.transitions, clock, quotas)
     offers = OffersService(
         registry=registry,
         fanout=fanout,
@@ -202,26 +261,64 @@ def _add_services(
         settings=settings.sessions,
         command_settings=settings.commands,
         metrics=counts,
+        quotas=quotas,
     )
+    joining = build_membership(
+        settings=settings,
+        database=database,
+        registry=registry,
+        installation=installation,
+        release=version(DISTRIBUTION),
+        lifecycle=app[LIFECYCLE],
+        clock=clock,
+    )
+    joining.membership.add_routes(app)
+    editing = build_editing(
+        app,
+        database=database,
+        stores=stores,
+        offersets=offersets,
+        offers=offers,
+        parts=parts,
+        clock=clock,
+        settings=settings.drafts,
+        max_bytes=settings.max_body_bytes,
+    )
+    telling = build_events(app, settings, database, stores, offersets, clock, metrics.registry)
     background = BackgroundService(
         (
             Duty("outbox", parts.outbox.run_due, parts.outbox_wake),
+            Duty("unkept_holds", parts.unkept.run_due, parts.unkept_wake),
             Duty("expire_offers", housekeeping.expire_offers, asyncio.Event()),
             Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
             Duty("resubmit", resubmission.run_due, asyncio.Event()),
             Duty("probe_nodes", Probing(registry, clock).run_due, asyncio.Event()),
+            Duty("renew_certificates", renewing(settings.transport), asyncio.Event()),
             Duty("measure", housekeeping.measure, asyncio.Event()),
             Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
             *lakes.duties,
+            *telling.duties,
+            *editing,
+            *joining.duties,
+            *registration.duties,
+            *duties_of_audit(app[AUDIT]),
         )
     )
-    app[NODES] = registry
+    add_discovery(
+        app,
+        settings,
+        DiscoveryParts(database, registry, refusals, permissions, placing, planner, clock),
+    )
     app[SESSIONS] = parts.sessions
     app[UPDATES] = parts.updates
     app[OUTPUTS] = OutputsService(parts.sessions, node_calls)
     app[OFFERS] = offers
     app[EXPLANATIONS] = ExplanationService(
-        book, policies, shows_replicas=settings.placement.shows_replicas
+        book,
+        policies,
+        NestedExplanations(node_calls),
+        shows_replicas=settings.placement.shows_replicas,
+        wait_s=settings.sessions.read_deadline_s,
     )
     app[DIRECT] = DirectService(
         offers=offers,
@@ -238,11 +335,19 @@ def _add_services(
         # In this order they come up, and in the reverse they go down: late answers need the
         # database, and commands the connections.
         await database.open()
-        async with transport, lakes.running():
+        await installation.open()
+        await registration.directory.sync()
+        async with (
+            nodes.running(),
+            lakes.running(),
+            telling.running(),
+            joining.membership.running(),
+        ):
             await background.start()
             yield
             await fanout.aclose()
             await background.stop()
+            await app[AUDIT].flush()
         await database.close()
 
     app.cleanup_ctx.append(lifetime)

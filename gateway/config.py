@@ -6,39 +6,50 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gateway.domain.node import (
-    BasicCredentials,
-    BearerCredentials,
-    NoCredentials,
-    NodeCredentials,
-    NodeProfile,
-    PassThroughCredentials,
-)
+from gateway.domain.node import NodeProfile
+from gateway.domain.permissions import Permissions
 from gateway.domain.policies import PolicyError, policies_from_settings
 from gateway.health_schema import HealthSchema
+from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
-from gateway.httpkit.settings import (
-    Secret,
-    SecretField,
-    SettingsSchema,
-    TypedSettingsSchema,
-    load_settings,
-)
+from gateway.httpkit.settings import SecretField, SettingsSchema, load_settings
 from gateway.httpkit.shedding import SheddingSettings
+from gateway.httpkit.tls import PemField, check_files
 from gateway.lake_schemas import CaFileField, LakeSectionsSchema
 from gateway.lake_settings import LakeSections
+from gateway.sections.audit import AuditSchema
+from gateway.sections.credentials import (
+    CredentialsField,
+    CredentialsSettings,
+    NoCredentialsSettings,
+    fixed_part,
+)
+from gateway.sections.discovery import DiscoverySchema
+from gateway.sections.drafts import DraftSchema
+from gateway.sections.events import EventsSchema, WebhooksSchema, check_secret_key
+from gateway.sections.permissions import PermissionsSchema
+from gateway.sections.registration import RegistrationSchema, check_node_url
+from gateway.sections.sessions import CommandsSchema, SessionsSchema
 from gateway.settings import (
     AskingSettings,
+    AuditSettings,
     CommandSettings,
+    DiscoverySettings,
+    DraftSettings,
+    EventSettings,
     FederationSettings,
     HealthSettings,
     PlacementSettings,
     PostgresSettings,
+    RegistrationSettings,
     SessionSettings,
     TransportSettings,
     TransportType,
+    WebhookSettings,
 )
 from gateway.stores.engines import database_of
+from gateway.wire.certificates import CertificateFiles
+from gateway.wire.secret import Secret
 
 _NAME: Final = validate.Regexp(
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
@@ -48,68 +59,30 @@ _SECONDS: Final = validate.Range(min=0, min_inclusive=False, max=86_400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BasicSettings:
-    """A service account at a node, HTTP Basic."""
-
-    username: str
-    password: Secret
-
-    def to_credentials(self) -> NodeCredentials:
-        """What the node is spoken to with."""
-        return BasicCredentials(self.username, self.password.reveal())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BearerSettings:
-    """A service account at a node, with a token."""
-
-    token: Secret
-
-    def to_credentials(self) -> NodeCredentials:
-        """What the node is spoken to with."""
-        return BearerCredentials(self.token.reveal())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassThroughSettings:
-    """The caller's own credentials are handed on."""
-
-    def to_credentials(self) -> NodeCredentials:
-        """What the node is spoken to with."""
-        return PassThroughCredentials()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoCredentialsSettings:
-    """The node asks for none."""
-
-    def to_credentials(self) -> NodeCredentials:
-        """What the node is spoken to with."""
-        return NoCredentials()
-
-
-CredentialsSettings = BasicSettings | BearerSettings | PassThroughSettings | NoCredentialsSettings
-"""Every way a node can be told who asks, as the settings file says it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """One node of the federation.
 
     ``storage`` names the Rucio storage elements near it. ``reports_memory`` is false for nodes
     whose memory figures repeat their cores, as upstream's do; ``simple_data`` is for nodes that
-    refuse SKAO and Rucio data, as upstream's do: they get the URL of the nearest replica.
+    refuse SKAO and Rucio data, as upstream's do: they get the URL of the nearest replica. It is
+    asked for ``owners`` and members of ``groups`` alone, where any are given. ``weight`` is how
+    promising it counts beside the others where not all are asked. Of the ``credentials``, each
+    stands in for those before it.
     """
 
     name: str
     url: str
     site: str | None = None
     storage: tuple[str, ...] = ()
-    credentials: CredentialsSettings = field(default_factory=NoCredentialsSettings)
+    credentials: tuple[CredentialsSettings, ...] = (NoCredentialsSettings(),)
     enabled: bool = True
     max_in_flight: int = 64
     reports_memory: bool = True
     simple_data: bool = False
+    owners: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    weight: float = 1.0
 
     def to_profile(self) -> NodeProfile:
         """The node as the rest of the gateway knows it."""
@@ -118,11 +91,15 @@ class NodeSettings:
             url=self.url.rstrip("/"),
             site=self.site,
             storage=self.storage,
-            credentials=self.credentials.to_credentials(),
+            credentials=fixed_part(self.credentials),
             is_enabled=self.enabled,
             max_in_flight=self.max_in_flight,
             reports_memory=self.reports_memory,
             simple_data=self.simple_data,
+            owners=frozenset(self.owners),
+            groups=frozenset(self.groups),
+            regions=self.regions,
+            weight=self.weight,
         )
 
 
@@ -132,8 +109,10 @@ class GatewaySettings(ServerSettings, LakeSections):
 
     database: str = "sqlite:///gateway.db"
     database_password: Secret | None = None
+    secret_key: Secret | None = None
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     nodes: tuple[NodeSettings, ...] = ()
+    join: tuple[JoinSettings, ...] = ()
     federation: FederationSettings = field(default_factory=FederationSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     asking: AskingSettings = field(default_factory=AskingSettings)
@@ -142,6 +121,13 @@ class GatewaySettings(ServerSettings, LakeSections):
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     sessions: SessionSettings = field(default_factory=SessionSettings)
     commands: CommandSettings = field(default_factory=CommandSettings)
+    registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    drafts: DraftSettings = field(default_factory=DraftSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    permissions: Permissions = field(default_factory=Permissions)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -156,48 +142,24 @@ class GatewaySettings(ServerSettings, LakeSections):
         return bool(self.data_lake) or any(site.hosts for site in self.sites.values())
 
 
-class _BasicSchema(SettingsSchema):
-    settings_class: ClassVar[type] = BasicSettings
-
-    username = fields.String(required=True, validate=validate.Length(min=1))
-    password = SecretField(required=True)
-
-
-class _BearerSchema(SettingsSchema):
-    settings_class: ClassVar[type] = BearerSettings
-
-    token = SecretField(required=True)
-
-
-class _PassThroughSchema(SettingsSchema):
-    settings_class: ClassVar[type] = PassThroughSettings
-
-
-class _NoCredentialsSchema(SettingsSchema):
-    settings_class: ClassVar[type] = NoCredentialsSettings
-
-
-class _CredentialsSchema(TypedSettingsSchema):
-    type_schemas = {  # noqa: RUF012  # an instance attribute in the library
-        "basic": _BasicSchema(),
-        "bearer": _BearerSchema(),
-        "pass_through": _PassThroughSchema(),
-        "none": _NoCredentialsSchema(),
-    }
-
-
 class _NodeSchema(SettingsSchema):
     settings_class: ClassVar[type] = NodeSettings
 
     name = fields.String(required=True, validate=_NAME)
-    url = fields.URL(required=True, schemes={"http", "https"}, require_tld=False)
+    url = fields.URL(
+        required=True, schemes={"http", "https"}, require_tld=False, validate=check_node_url
+    )
     site = fields.String(validate=_NAME)
     storage = fields.List(fields.String(validate=validate.Length(min=1)))
-    credentials = fields.Nested(_CredentialsSchema())
+    credentials = CredentialsField()
     enabled = fields.Boolean(truthy={True}, falsy={False})
     max_in_flight = fields.Integer(strict=True, validate=validate.Range(min=1, max=10_000))
     reports_memory = fields.Boolean(truthy={True}, falsy={False})
     simple_data = fields.Boolean(truthy={True}, falsy={False})
+    owners = fields.List(fields.String(validate=validate.Length(min=1)))
+    groups = fields.List(fields.String(validate=validate.Length(min=1)))
+    regions = fields.List(fields.String(validate=_NAME))
+    weight = fields.Float(validate=validate.Range(min=0, max=100))
 
 
 class _FederationSchema(SettingsSchema):
@@ -227,6 +189,15 @@ class _TransportSchema(SettingsSchema):
     keepalive_s = fields.Float(validate=validate.Range(min=0, max=3600))
     dns_cache_s = fields.Float(validate=validate.Range(min=0, max=86_400))
     ca_file = CaFileField()
+    certificate = PemField()
+    key = PemField()
+
+    @validates_schema
+    def check_files(self, data: dict[str, Any], **_: Any) -> None:
+        """Say early that a certificate cannot be shown."""
+        if "key" in data and "certificate" not in data:
+            raise ValidationError("belongs to a certificate, which is missing", "key")
+        check_files(CertificateFiles(data.get("certificate"), data.get("key")))
 
 
 class _AskingSchema(SettingsSchema):
@@ -278,42 +249,6 @@ class _PostgresSchema(SettingsSchema):
     command_s = fields.Float(validate=validate.Range(min=0.05, max=300))
 
 
-class _SessionsSchema(SettingsSchema):
-    settings_class: ClassVar[type] = SessionSettings
-
-    fresh_s = fields.Float(validate=validate.Range(min=0, max=3600))
-    read_deadline_s = fields.Float(validate=_SECONDS)
-    update_deadline_s = fields.Float(validate=_SECONDS)
-    follow_s = fields.Float(validate=_SECONDS)
-    offersets_days = fields.Float(validate=validate.Range(min=0))
-    offers_s = fields.Float(validate=validate.Range(min=0))
-    resubmit_after_s = fields.Float(validate=validate.Range(min=1, max=604_800))
-    resubmit_limit = fields.Integer(strict=True, validate=validate.Range(min=0, max=100))
-
-
-class _CommandsSchema(SettingsSchema):
-    settings_class: ClassVar[type] = CommandSettings
-
-    first_s = fields.Float(validate=_SECONDS)
-    longest_s = fields.Float(validate=_SECONDS)
-    give_up_s = fields.Float(validate=validate.Range(min=1))
-    cancel_days = fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=366))
-    deadline_s = fields.Float(validate=_SECONDS)
-    lease_s = fields.Float(validate=_SECONDS)
-    at_once = fields.Integer(strict=True, validate=validate.Range(min=1, max=1000))
-
-    @validates_schema
-    def check_lease(self, data: dict[str, Any], **_: Any) -> None:
-        """A command must not be claimed again while it is being delivered."""
-        usual = CommandSettings()
-        lease_s = data.get("lease_s", usual.lease_s)
-        deadline_s = data.get("deadline_s", usual.deadline_s)
-        if lease_s <= 2 * deadline_s:
-            raise ValidationError(
-                "must be longer than two deadlines (commands.deadline_s)", "lease_s"
-            )
-
-
 class GatewaySchema(ServerSchema, LakeSectionsSchema):
     """The whole settings file."""
 
@@ -321,16 +256,25 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
 
     database = fields.String()
     database_password = SecretField()
+    secret_key = SecretField(validate=check_secret_key)
     postgres = fields.Nested(_PostgresSchema())
     nodes = fields.List(fields.Nested(_NodeSchema()))
+    join = JoinsField()
     federation = fields.Nested(_FederationSchema())
     transport = fields.Nested(_TransportSchema())
     asking = fields.Nested(_AskingSchema())
     shedding = fields.Nested(_SheddingSchema())
     health = fields.Nested(HealthSchema())
     placement = fields.Nested(_PlacementSchema())
-    sessions = fields.Nested(_SessionsSchema())
-    commands = fields.Nested(_CommandsSchema())
+    sessions = fields.Nested(SessionsSchema())
+    commands = fields.Nested(CommandsSchema())
+    registration = fields.Nested(RegistrationSchema())
+    discovery = fields.Nested(DiscoverySchema())
+    drafts = fields.Nested(DraftSchema())
+    events = fields.Nested(EventsSchema())
+    webhooks = fields.Nested(WebhooksSchema())
+    permissions = fields.Nested(PermissionsSchema())
+    audit = fields.Nested(AuditSchema())
     policies = fields.Dict(
         keys=fields.String(validate=_NAME),
         values=fields.Dict(keys=fields.String(), values=fields.Dict(keys=fields.String())),
@@ -347,6 +291,12 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
         if chosen not in policies:
             known = ", ".join(sorted(policies))
             raise ValidationError({"federation": {"policy": [f"must be one of {known}"]}})
+
+    @validates_schema
+    def check_join(self, data: dict[str, Any], **_: Any) -> None:
+        """What gateways give this one is kept in the database, sealed."""
+        if data.get("join") and "secret_key" not in data:
+            raise ValidationError("needs secret_key_env or secret_key_file", "join")
 
     @validates_schema
     def check_names(self, data: dict[str, Any], **_: Any) -> None:

@@ -133,6 +133,20 @@ class RequiredNodeSilentError(ProblemError):
         )
 
 
+class PreconditionFailedError(ProblemError):
+    """What is to be changed is not what the client has seen (RFC 9110 §13.1.1)."""
+
+    slug = "precondition-failed"
+    title = "Changed meanwhile"
+    status = 412
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It is not what If-Match says: it has changed since you read it. Read it again, and "
+            "make your change to what it is now."
+        )
+
+
 class KeyReusedError(ProblemError):
     """An idempotency key came back with another request."""
 
@@ -176,6 +190,44 @@ class UpdateRefusedError(ProblemError):
         self.attempts = tuple(attempts)
         self.extensions |= {"session": str(session), "attempts": list(attempts)}
         return self
+
+
+class NotPermittedError(ProblemError):
+    """The rules do not let the caller ask this; ``reasons`` are documents of reasons."""
+
+    slug = "not-permitted"
+    title = "Not permitted"
+    status = 403
+
+    def __init__(self, reasons: Sequence[dict[str, Any]]) -> None:
+        super().__init__(_texts(reasons), extensions={"reasons": list(reasons)})
+
+
+class OfferQuotaError(ProblemError):
+    """The caller, or a group it is in, holds as many live offers as it may.
+
+    No 429: nothing was asked too often, and waiting alone helps only once offers expire, which is
+    ``retry_after_s``.
+    """
+
+    slug = "offer-quota"
+    title = "Too many live offers"
+    status = 409
+
+    def __init__(self, reason: dict[str, Any], retry_after_s: int | None) -> None:
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        super().__init__(_texts([reason]), headers=headers, extensions={"reasons": [reason]})
+
+
+class SessionQuotaError(UpdateRefusedError):
+    """The caller, or a group it is in, has as many live sessions as it may."""
+
+    slug = "session-quota"
+    title = "Too many live sessions"
+
+    def __init__(self, reason: dict[str, Any]) -> None:
+        super().__init__(_texts([reason]), code="urn:quota-sessions")
+        self.extensions["reasons"] = [reason]
 
 
 class NodeRefusedAcceptError(UpdateRefusedError):
@@ -250,3 +302,62 @@ class StoreUnavailableError(ProblemError):
             else "The gateway's database does not answer; nothing was changed. Try again shortly.",
             headers={"Retry-After": "2"},
         )
+
+
+def _texts(reasons: Sequence[dict[str, Any]]) -> str:
+    return " ".join(reason["text"] for reason in reasons)
+
+
+class UnknownEventError(ProblemError):
+    """A reader of events comes back to a place that no event has had."""
+
+    slug = "unknown-event"
+    title = "No such event"
+    status = 400
+
+    def __init__(self, position: int) -> None:
+        super().__init__(
+            f"There has been no event {position} here, perhaps because the database was restored "
+            "from a backup. Begin anew, without Last-Event-ID and after."
+        )
+
+
+class NotYourEventsError(ProblemError):
+    """Somebody asks for the events of somebody else."""
+
+    slug = "not-your-events"
+    title = "Not yours to read"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Only the administrator may name an owner; leave it out to read your own.")
+
+
+class UnknownWebhookError(ProblemError):
+    """No webhook of that UUID, or not of this caller."""
+
+    slug = "unknown-webhook"
+    title = "Webhook not found"
+    status = 404
+
+    def __init__(self, uuid: UUID) -> None:
+        super().__init__(f"You have no webhook {uuid} here.")
+
+
+class WebhookRefusedError(ProblemError):
+    """A webhook that this gateway may not, or cannot, call."""
+
+    slug = "webhook-refused"
+    title = "The webhook is not allowed"
+    status = 403
+
+
+class TooManyWebhooksError(ProblemError):
+    """One owner has as many webhooks as it may have."""
+
+    slug = "too-many-webhooks"
+    title = "Too many webhooks"
+    status = 409
+
+    def __init__(self, at_most: int) -> None:
+        super().__init__(f"You have {at_most} webhooks and may have no more; delete one first.")

@@ -203,7 +203,7 @@ class _Builder:
             connections=self.connections,
             token_url=oidc.token_url,
             client_id=oidc.client_id,
-            client_secret=oidc.client_secret.reveal(),
+            client_secret=oidc.client_secret,
             audience=oidc.audience,
             scope=oidc.scope,
         )

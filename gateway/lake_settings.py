@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.domain.holdings import Area, DeclaredLink, Site
-from gateway.httpkit.settings import Secret
+from gateway.wire.secret import Secret
 
 BYTES_PER_GBIT: Final = 125_000_000
 

@@ -11,20 +11,25 @@ from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.letting_go import LettingGoService
 from gateway.services.node_calls import NodeCalls
 from gateway.services.outbox import Outbox
+from gateway.services.quotas import QuotaService
 from gateway.services.sessions import SessionService
 from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores, Transitions
+from gateway.services.unkept import UnkeptHolds
 from gateway.services.updates import UpdateService
 from gateway.settings import CommandSettings, SessionSettings
+from gateway.stores.commands import Command
 from gateway.stores.database import Database
 from gateway.stores.offersets import OfferSetStore
+from gateway.stores.unkept import Leased
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
     """What deals with sessions; nothing here is opened or closed.
 
-    ``outbox_wake`` is set whenever a command was saved.
+    ``outbox_wake`` is set whenever a command was saved, ``unkept_wake`` when there are holds to let
+    go of.
     """
 
     transitions: Transitions
@@ -32,8 +37,10 @@ class SessionParts:
     letting_go: LettingGoService
     falling_through: FallThroughService
     updates: UpdateService
-    outbox: Outbox
+    outbox: Outbox[Command]
     outbox_wake: asyncio.Event
+    unkept: Outbox[Leased]
+    unkept_wake: asyncio.Event
 
 
 def build_sessions(
@@ -47,10 +54,11 @@ def build_sessions(
     settings: SessionSettings,
     command_settings: CommandSettings,
     metrics: GatewayMetrics,
+    quotas: QuotaService,
 ) -> SessionParts:
     """The parts, wired to each other."""
-    wake = asyncio.Event()
-    transitions = Transitions(stores, clock, command_settings, wake, feedback, metrics)
+    wake, unkept_wake = asyncio.Event(), asyncio.Event()
+    transitions = Transitions(stores, clock, command_settings, wake, unkept_wake, feedback, metrics)
     sessions = SessionService(database, stores, transitions, nodes, clock, settings)
     acceptance = AcceptanceService(
         database=database,
@@ -61,6 +69,7 @@ def build_sessions(
         settings=settings,
         command_settings=command_settings,
         metrics=metrics,
+        quotas=quotas,
     )
     letting_go = LettingGoService(
         database=database,
@@ -87,6 +96,14 @@ def build_sessions(
         clock=clock,
         settings=command_settings,
     )
+    unkept = UnkeptHolds(
+        database=database,
+        sessions=stores.sessions,
+        letting_go=letting_go,
+        nodes=nodes,
+        clock=clock,
+        settings=command_settings,
+    )
     return SessionParts(
         transitions=transitions,
         sessions=sessions,
@@ -104,4 +121,6 @@ def build_sessions(
         ),
         outbox=Outbox(database, stores.commands, deliveries, clock, command_settings, metrics),
         outbox_wake=wake,
+        unkept=Outbox(database, stores.unkept, unkept, clock, command_settings, metrics),
+        unkept_wake=unkept_wake,
     )

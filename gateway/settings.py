@@ -118,6 +118,13 @@ class CommandSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """The audit trail is kept for ``days``: a year, as reviews are yearly."""
+
+    days: float = 365.0
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSettings:
     """When a node that fails is left alone, and when it is asked again; times are seconds.
 
@@ -144,6 +151,63 @@ class HealthSettings:
     min_in_flight: int = 4
 
 
+@dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    """What users may put into the register of execution templates.
+
+    Templates are imported from ``import_hosts`` only: hosts, with their port where it is not the
+    usual one; none: nothing is imported. ``import_http`` allows them without TLS, and
+    ``import_private`` hosts at private addresses. A file must be there within ``import_s`` and have
+    at most ``import_bytes``; templates of this project have a twentieth of that. Nobody but the
+    administrator has more than ``templates_per_owner``, or a few more for who publishes through
+    several gateways at one moment.
+    """
+
+    import_hosts: tuple[str, ...] = ()
+    import_http: bool = False
+    import_private: bool = False
+    import_s: float = 5.0
+    import_bytes: int = 256 << 10
+    templates_per_owner: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Who may watch events as they come.
+
+    At most ``streams`` are open in one process: each takes a file descriptor, and some 50 KiB.
+    ``streams_per_owner`` of them may be one caller's: a browser opens six to one host (WHATWG HTML,
+    section 9.2, says so of HTTP/1.1), and one stream shows the events of all sessions. After
+    ``stream_s`` a stream ends and its reader comes back, so that credentials are looked at again.
+    """
+
+    streams: int = 2048
+    streams_per_owner: int = 64
+    stream_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Whom events are sent to; times are seconds.
+
+    Only to the origins in ``allow``: hosts, with a port where it is not the usual one, and behind
+    ``http://`` where there is no TLS; none: there are no webhooks. ``allow_private``: they may be
+    at private addresses. A call must be answered within ``deadline_s``. After a failure the next is
+    ``first_s`` later, twice as much after each one in a row, ``longest_s`` at most; after
+    ``give_up_s`` of failures the webhook is disabled. ``at_once`` webhooks are called at the same
+    time.
+    """
+
+    allow: tuple[str, ...] = ()
+    allow_private: bool = False
+    per_owner: int = 10
+    deadline_s: float = 15.0
+    first_s: float = 5.0
+    longest_s: float = 3600.0
+    give_up_s: float = 3 * 86_400.0
+    at_once: int = 16
+
+
 class TransportType(StrEnum):
     """What carries exchanges with nodes."""
 
@@ -160,7 +224,8 @@ class TransportSettings:
     An answer of more than ``max_reply_bytes`` is not read: 4 MiB are some 280 offers of 14 KB. A
     connection unused for ``keepalive_s`` is closed, before common servers do it (Tomcat 20 s, nginx
     75 s). ``dns_cache_s`` is how long a resolved name is believed. ``ca_file`` holds certificates
-    (PEM) of the authorities that are trusted in place of the system's.
+    (PEM) of the authorities that are trusted in place of the system's; ``certificate``, with its
+    ``key`` in the same file or another, is shown to nodes that want to see one.
     """
 
     type: TransportType = TransportType.LEAN
@@ -168,3 +233,33 @@ class TransportSettings:
     keepalive_s: float = 15.0
     dns_cache_s: float = 60.0
     ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationSettings:
+    """How nodes join and stay; times are seconds.
+
+    A registered node renews its lease every ``renew_s`` and is down when it has not for
+    ``lease_s``, three times as long: two renewals may be lost. After all gateways were away every
+    lease holds for ``restart_grace_s`` more. ``groups`` are those whose members may register nodes
+    without a token. ``allow_private_addresses``: the URL of a node may lead into the local network,
+    for federations that live in one. A token holds for ``token_s`` unless it says otherwise, one
+    day: time to log in at the site.
+    """
+
+    lease_s: float = 90.0
+    renew_s: float = 30.0
+    restart_grace_s: float = 90.0
+    groups: tuple[str, ...] = ()
+    allow_private_addresses: bool = False
+    token_s: float = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DraftSettings:
+    """How long a draft is kept that nobody changes, a season, and how many one owner may have."""
+
+    days: float = 90.0
+    per_owner: int = 500

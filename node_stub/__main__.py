@@ -50,7 +50,8 @@ def _serve(settings: NodeSettings, options: argparse.Namespace) -> int:
     configure_logging(json=is_json, level=settings.log_level.value)
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        return run(build_app(settings, options.data_dir), settings.listen, settings.drain_s)
+        app = build_app(settings, options.data_dir)
+        return run(app, settings.listen, settings.drain_s, tls=settings.tls)
     except (DatabaseInUseError, MissingExtraError, NewerDatabaseError) as error:
         print(error, file=sys.stderr)
         return EXIT_UNUSABLE

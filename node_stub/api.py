@@ -18,6 +18,7 @@ from gateway.httpkit.conversation import (
     created,
     echoed_key,
     federation_path_of,
+    federation_request_of,
     idempotency_key_of,
     preferences_of,
 )
@@ -234,6 +235,7 @@ async def _read_order(request: web.Request) -> Order:
         digest=hashlib.sha256(to_canonical_json(document)).digest(),
         key=idempotency_key_of(request),
         budget_ms=budget_ms_of(request),
+        root=federation_request_of(request),
     )
 
 

@@ -1,6 +1,7 @@
 """Where a node is put together: the one place that builds its objects."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -13,18 +14,27 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.httpkit.application import add_documentation, new_app
+from gateway.httpkit.auditing import log_call
 from gateway.httpkit.auth import Authenticator
-from gateway.httpkit.health import Lifecycle
+from gateway.httpkit.background import supervised
+from gateway.httpkit.bearer.administration import add_tokens
+from gateway.httpkit.bearer.revoked import Revocations
+from gateway.httpkit.bearer.scheme import OidcScheme
+from gateway.httpkit.health import LIFECYCLE, Lifecycle
 from gateway.httpkit.openapi import build_document
 from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.rate_limits import RateLimits
 from gateway.httpkit.server_settings import Reads
 from gateway.httpkit.telemetry import HttpMetrics
 from gateway.wire.documents import Document
 from node_stub.api import NodeServices, add_api_routes
 from node_stub.archive import Archive
-from node_stub.background import supervised
 from node_stub.clock import Clock, SystemClock, whole_second
 from node_stub.config import NodeSettings
+from node_stub.drain_api import add_drain_routes
+from node_stub.identities import Identities, RevokedSubjects
+from node_stub.installation import Installation
+from node_stub.joining import NodeDescription, add_membership, membership_of
 from node_stub.ledger import Ledger
 from node_stub.metrics import PREFIX, NodeMetrics
 from node_stub.orphans import Orphans
@@ -41,6 +51,9 @@ from node_stub.sweeper import Sweeper
 
 DISTRIBUTION: Final = "execbroker-gateway"
 """The distribution that this package comes in, whose version is the node's."""
+
+HEAVY: Final = frozenset({("POST", "/requests"), ("POST", "/direct")})
+"""Method and route of what takes up holds."""
 
 METRICS_PATH: Final = "/metrics"
 """Where the gauges are read."""
@@ -75,17 +88,39 @@ def build_app(
     max_bytes = round(settings.retention.results_gib * BYTES_PER_GIB)
     archive = Archive(data_dir / RESULTS_DIR, max_bytes=max_bytes)
     platform = platform or build_platform(settings, data_dir, archive, clock)
-    authenticator = Authenticator(store, settings.admin, settings.authentication, passwords)
+    tokens = OidcScheme(settings.authentication.issuers, Revocations(RevokedSubjects(store)))
+    authenticator = Authenticator(
+        Identities(store), settings.admin, settings.authentication, passwords, (tokens,)
+    )
     http_metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
     app = new_app(
         authenticator=authenticator,
         metrics=http_metrics,
         lifecycle=Lifecycle({"database": store.is_open}),
+        rate_limits=RateLimits(
+            settings.rate_limits, time.monotonic, PREFIX, http_metrics.registry, heavy=HEAVY
+        ),
+        audit=log_call,
+        trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
     )
+    add_tokens(app, tokens)
+    installation = Installation(store, mint)
     _add_node(
-        app, settings, store, platform, archive, clock, mint, NodeMetrics(http_metrics.registry)
+        app,
+        settings,
+        store,
+        platform,
+        archive,
+        clock,
+        mint,
+        NodeMetrics(http_metrics.registry),
+        installation,
     )
+    description = NodeDescription(settings, platform, installation, version(DISTRIBUTION))
+    membership = membership_of(settings, data_dir, description, app[LIFECYCLE])
+    add_membership(app, membership)
+    add_drain_routes(app, installation, membership.tell)
     add_documentation(
         app,
         authenticator=authenticator,
@@ -104,6 +139,7 @@ def _add_node(
     clock: Clock,
     mint: Callable[[], UUID],
     metrics: NodeMetrics,
+    installation: Installation,
 ) -> None:
     ledger = Ledger(settings.capacity)
     rules = settings.rules(platform.kinds)
@@ -133,6 +169,7 @@ def _add_node(
         metrics,
         sessions.expire,
         awake,
+        lambda: installation.is_draining,
     )
     sweeper = Sweeper(sessions, store, ledger, archive, settings.retention, clock)
 
@@ -148,7 +185,9 @@ def _add_node(
 
     app.middlewares.append(show_metrics)
     app.cleanup_ctx.append(
-        _opened(store, platform, partial(_fill_ledger, ledger, sessions, store, clock))
+        _opened(
+            store, platform, installation, partial(_fill_ledger, ledger, sessions, store, clock)
+        )
     )
     app.cleanup_ctx.append(supervised("reconciler", reconciler.run))
     app.cleanup_ctx.append(supervised("platform_events", reconciler.follow_events))
@@ -170,13 +209,17 @@ async def _is_up(platform: Platform) -> bool:
 
 
 def _opened(
-    store: Store, platform: Platform, fill_ledger: Callable[[], Awaitable[None]]
+    store: Store,
+    platform: Platform,
+    installation: Installation,
+    fill_ledger: Callable[[], Awaitable[None]],
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """A cleanup context: files and platform are open, and the ledger says what they say."""
 
     async def context(_app: web.Application) -> AsyncIterator[None]:
         await store.open()
         try:
+            await installation.open()
             await platform.open()
             try:
                 await fill_ledger()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ListenAddress, ServerSchema, ServerSettings
 from gateway.httpkit.settings import SettingsSchema, TypedSettingsSchema, load_settings
 from node_stub.fitting import Fit
@@ -104,13 +105,17 @@ class NodeSettings(ServerSettings):
     """All settings of a node.
 
     ``database`` is ``sqlite:///`` and a path, relative to the data directory. ``limits`` are those
-    of one request; without them it may take the whole capacity.
+    of one request; without them it may take the whole capacity. ``storage`` names the Rucio storage
+    elements near the node; ``join``, the gateways that it registers itself with.
     """
 
     listen: ListenAddress = field(default_factory=lambda: ListenAddress("127.0.0.1", 8090))
     database: str = "sqlite:///node.db"
     name: str
     site: str | None = None
+    storage: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    join: tuple[JoinSettings, ...] = ()
     capacity: Amounts
     limits: Amounts | None = None
     offers: OfferSettings = field(default_factory=OfferSettings)
@@ -306,6 +311,9 @@ class NodeSchema(ServerSchema):
         ),
     )
     site = fields.String(allow_none=True)
+    storage = fields.List(fields.String(validate=validate.Length(min=1)))
+    regions = fields.List(fields.String(validate=validate.Length(min=1)))
+    join = JoinsField()
     capacity = fields.Nested(AmountsSchema(), required=True)
     limits = fields.Nested(AmountsSchema())
     offers = fields.Nested(OfferSchema())

@@ -75,5 +75,29 @@ CREATE INDEX events_session ON events (session, id);
 CREATE INDEX events_time ON events (time);
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_FIRST,)
+_SECOND: Final = """
+CREATE TABLE federation_requests (
+    root TEXT PRIMARY KEY,
+    key TEXT,
+    created INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE installation (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    identity TEXT NOT NULL,
+    is_draining INTEGER NOT NULL
+) STRICT;
+"""
+
+_THIRD: Final = """
+ALTER TABLE identities ADD COLUMN member_of TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE identities ADD COLUMN is_revoked INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE revocations (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_FIRST, _SECOND, _THIRD)
 """Script N brings a database from version N to N + 1. Never change one that was released."""

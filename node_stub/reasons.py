@@ -247,6 +247,11 @@ PLATFORM_DOWN: Final = Reason(
     "urn:platform-unavailable", "The platform cannot run anything now [${detail}]"
 )
 
+ASKED_ALREADY: Final = Reason(
+    "urn:asked-already", "The same request came by another gateway and is answered there"
+)
+DRAINING: Final = Reason("urn:node-draining", "The site takes no new requests for the time being")
+
 # Updates. Their paths point into the update.
 UPDATE_KIND: Final = Reason(
     "urn:update-refused", "Only updates of kind [${kind}] are supported [${given}]"

@@ -58,6 +58,7 @@ class Order:
 
     ``digest`` is that of the body. ``key`` is the idempotency key, if one was given. ``budget_ms``
     is how long whoever asks will still wait. ``limit`` is how many offers are wanted at most.
+    ``root`` is the client's request that a gateway asks for, which may come by several ways.
     """
 
     document: Document
@@ -67,6 +68,7 @@ class Order:
     key: str | None = None
     budget_ms: int | None = None
     limit: int | None = None
+    root: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Scheduler:
         Gives back what offers hold whose time has come; called before anything is fitted.
     awake
         Called with a session that has been accepted, and with None when there are new offers.
+    is_draining
+        Says whether the site takes no new requests for the time being.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Scheduler:
         metrics: NodeMetrics,
         expire: Callable[[], Awaitable[object]],
         awake: Callable[[UUID | None], None],
+        is_draining: Callable[[], bool],
     ) -> None:
         self._store = store
         self._platform = platform
@@ -116,6 +121,7 @@ class Scheduler:
         self._metrics = metrics
         self._expire = expire
         self._awake = awake
+        self._is_draining = is_draining
 
     async def offer(self, order: Order) -> UUID:
         """Answer a request with an offer set; its UUID.
@@ -135,8 +141,11 @@ class Scheduler:
             if earlier is not None:
                 return earlier
             now = self._clock.now()
-            count = min(order.limit or self._settings.count, self._settings.count)
-            plan = self._plan(verdict, now, count)
+            if order.root is None or await transaction.claim_root(order.root, order.key, now):
+                count = min(order.limit or self._settings.count, self._settings.count)
+                plan = self._plan(verdict, now, count)
+            else:
+                plan = _Plan(verdict, (), (reasons.ASKED_ALREADY.message(now),))
             offerset = await self._add_offerset(transaction, order, plan, now)
             records = [self._offered(offerset, plan, i, now) for i in range(len(plan.slots))]
             await self._add_sessions(transaction, records)
@@ -216,6 +225,8 @@ class Scheduler:
         return Appraisal(remarks=(Remark(reasons.PLATFORM_DOWN, "", {"detail": detail}),))
 
     def _plan(self, verdict: Verdict, now: datetime, count: int) -> _Plan:
+        if self._is_draining():
+            return _Plan(verdict, (), (*verdict.messages, reasons.DRAINING.message(now)))
         if not verdict.is_possible:
             return _Plan(verdict, (), verdict.messages)
         found = fit(self._fitting_request(verdict, now, count), self._ledger)

@@ -6,7 +6,7 @@ decide and write with nobody in between. Reads elsewhere see the last committed 
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,6 @@ from uuid import UUID
 import aiosqlite
 
 from gateway.wire.documents import from_json
-from gateway.wire.identity import DuplicateIdentityError, StoredIdentity
 from gateway.wire.phases import SessionPhase
 from node_stub.errors import StoreUnavailableError
 from node_stub.migrations import MIGRATIONS
@@ -225,35 +224,14 @@ class Store:
             UUID(row[0]): Checkpoint.from_document(UUID(row[0]), from_json(row[1])) for row in rows
         }
 
-    async def find(self, username: str) -> StoredIdentity | None:
-        """Who has this name."""
-        rows = await all_rows(
-            self._reader,
-            "SELECT uuid, username, password_hash FROM identities WHERE username = ?",
-            (username,),
-        )
-        return StoredIdentity(UUID(rows[0][0]), *rows[0][1:]) if rows else None
-
-    async def add(self, identity: StoredIdentity) -> StoredIdentity:
-        """Save a new identity.
+    async def rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """What a query of another store in this file gives, as it was last committed.
 
         Raises
         ------
-        DuplicateIdentityError
-            The username is taken.
+        StoreUnavailableError
         """
-        async with self.transaction():
-            cursor = await self._writer.execute(
-                "INSERT INTO identities (uuid, username, password_hash) VALUES (?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
-                (str(identity.uuid), identity.username, identity.password_hash),
-            )
-        if cursor.rowcount == 1:
-            return identity
-        existing = await self.find(identity.username)
-        if existing is None:
-            raise AssertionError("an identity that clashes with none: its UUID is not fresh")
-        raise DuplicateIdentityError(existing)
+        return await all_rows(self._reader, sql, parameters)
 
 
 def _locked(path: Path) -> BinaryIO:

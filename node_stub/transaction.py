@@ -1,8 +1,8 @@
 """One transaction on the node's database: reads and writes that happen together or not at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import aiosqlite
@@ -56,6 +56,15 @@ class Transaction:
         """Call what was asked for afterwards."""
         for act in self._afterwards:
             act()
+
+    async def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run a statement of another store in this file; the number of rows it changed."""
+        cursor = await self._connection.execute(sql, parameters)
+        return cursor.rowcount
+
+    async def rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """What a query of another store in this file gives."""
+        return await all_rows(self._connection, sql, parameters)
 
     async def offerset(self, uuid: UUID) -> OfferSetRecord | None:
         """One offer set."""
@@ -168,6 +177,33 @@ class Transaction:
             ),
         )
 
+    async def installation(self) -> tuple[UUID, bool] | None:
+        """The identity of this installation, and whether it drains; None before it has one."""
+        rows = await all_rows(
+            self._connection, "SELECT identity, is_draining FROM installation", ()
+        )
+        return (UUID(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    async def set_installation(self, identity: UUID, *, is_draining: bool) -> None:
+        """Save both."""
+        await self._connection.execute(
+            "INSERT INTO installation (one, identity, is_draining) VALUES (1, ?, ?)"
+            " ON CONFLICT (one) DO UPDATE SET is_draining = excluded.is_draining",
+            (str(identity), int(is_draining)),
+        )
+
+    async def claim_root(self, root: UUID, key: str | None, now: datetime) -> bool:
+        """Whether this is the first that is asked for a client's request, or the same once more.
+
+        Ways to this node differ in their keys; without a key nothing is the same once more.
+        """
+        cursor = await self._connection.execute(
+            "INSERT INTO federation_requests (root, key, created) VALUES (?, ?, ?)"
+            " ON CONFLICT (root) DO UPDATE SET created = created WHERE key = excluded.key",
+            (str(root), key, to_micros(now)),
+        )
+        return cursor.rowcount > 0
+
     async def forget(self, offersets_before: datetime, offers_before: datetime) -> int:
         """Remove what is kept long enough; how many rows.
 
@@ -186,6 +222,7 @@ class Transaction:
             (_FORGET_EMPTY_OFFERSETS, offers_before),
             (_FORGET_OFFERSETS, offersets_before),
             (_FORGET_ANSWERS, offers_before),
+            ("DELETE FROM federation_requests WHERE created < ?", offers_before),
             ("DELETE FROM events WHERE time < ?", offersets_before),
         ):
             cursor = await self._connection.execute(sql, (to_micros(limit),))

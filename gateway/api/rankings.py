@@ -5,6 +5,7 @@ from marshmallow import Schema, fields, validate
 
 from gateway.api.callers import caller_of
 from gateway.httpkit.bodies import answer, read_json_body, read_uuid
+from gateway.httpkit.conversation import budget_ms_of
 from gateway.httpkit.operations import (
     JSON_ONLY,
     docs,
@@ -71,6 +72,9 @@ class ExplanationSchema(Schema):
     placements = fields.List(_OBJECTS, required=True)
     candidates = fields.List(_OBJECTS, required=True)
     rejected = fields.List(_OBJECTS, required=True)
+    below = fields.List(
+        _OBJECTS, metadata={"description": "What gateways among the nodes say of their part."}
+    )
 
 
 @docs(
@@ -78,12 +82,17 @@ class ExplanationSchema(Schema):
     summary="Why the offers are ranked as they are",
     description="Every offer that came, kept or not: quantities, what they are worth, the weights "
     "of the policy, and the reasons; for each clause of the request how many offers pass it.",
-    responses=problem_responses(404, 409),
+    responses=problem_responses(400, 404, 409),
 )
 @response_schema(ExplanationSchema(), 200, description="The explanation")
 async def get_explanation(request: web.Request) -> web.Response:
     """Explain an offer set."""
-    document = await request.app[EXPLANATIONS].explain(read_uuid(request), caller_of(request))
+    budget_ms = budget_ms_of(request)
+    document = await request.app[EXPLANATIONS].explain(
+        read_uuid(request),
+        caller_of(request),
+        budget_s=None if budget_ms is None else budget_ms / 1000,
+    )
     return answer(request, document, root=ROOT_DOCUMENT)
 
 

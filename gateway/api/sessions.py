@@ -13,10 +13,18 @@ from gateway.api.presenting import own_base_url, present_session
 from gateway.clock import Clock
 from gateway.domain.falling_through import FallThrough
 from gateway.domain.showing import COMPONENT_PATHS, show_component, with_message
-from gateway.errors import UnknownComponentError, UpdateRefusedError
+from gateway.errors import PreconditionFailedError, UnknownComponentError, UpdateRefusedError
 from gateway.httpkit.bodies import answer, read_body, read_query, read_uuid
+from gateway.httpkit.conditional import (
+    ReadConditionSchema,
+    WriteConditionSchema,
+    answer_tagged,
+    has_condition,
+    is_as_seen,
+)
 from gateway.httpkit.conversation import UpdateHeadersSchema, preferences_of
 from gateway.httpkit.operations import (
+    NOT_MODIFIED,
     docs,
     headers_schema,
     problem_responses,
@@ -99,12 +107,18 @@ class UpdateQuerySchema(Schema):
             raise ValidationError({name: ["Needs fall_through."] for name in data})
 
 
-@docs(tags=["sessions"], summary="A session as it is now", responses=problem_responses(404))
+@docs(
+    tags=["sessions"],
+    summary="A session as it is now",
+    responses={304: NOT_MODIFIED, **problem_responses(404)},
+)
+@headers_schema(ReadConditionSchema())
 @response_schema(SessionSchema(), 200, description="The session")
 async def get_session(request: web.Request) -> web.Response:
     """Read a session."""
     reading = await request.app[SESSIONS].read(read_uuid(request), caller_of(request))
-    return answer(request, present_session(reading, own_base_url(request)), root=ROOT_SESSION)
+    document = present_session(reading, own_base_url(request))
+    return answer_tagged(request, document, root=ROOT_SESSION)
 
 
 @docs(
@@ -114,17 +128,19 @@ async def get_session(request: web.Request) -> web.Response:
     "`meta.messages`; with `Prefer: handling=strict` it is answered 409. With `fall_through` the "
     "session in the answer may be another one of the same offer set: `Content-Location` and its "
     "`meta` say which. With `Prefer: resubmit` the work is asked for elsewhere when the node is "
-    "lost before it runs.",
-    responses=problem_responses(403, 404, 409, 503),
+    "lost before it runs. With `If-Match` nothing is done to a session that is not as it was read.",
+    responses=problem_responses(403, 404, 409, 412, 503),
 )
 @querystring_schema(UpdateQuerySchema())
 @headers_schema(UpdateHeadersSchema())
+@headers_schema(WriteConditionSchema())
 @request_schema(UpdateSchema())
 @response_schema(SessionSchema(), 200, description="The session after, or without, the change")
 async def post_session(request: web.Request) -> web.Response:
     """Change the phase of a session."""
     uuid, caller, wish = read_uuid(request), caller_of(request), read_fall_through(request)
     update, prefers = await read_body(request), preferences_of(request)
+    await _check_seen(request, uuid)
     notes: tuple[Document, ...] = ()
     try:
         reading = await _updated(request, uuid, wanted_phase(update), wish)
@@ -139,6 +155,22 @@ async def post_session(request: web.Request) -> web.Response:
         headers["Preference-Applied"] = "resubmit"
     document = _with_notes(reading, notes, request)
     return answer(request, document, root=ROOT_SESSION, headers=headers)
+
+
+async def _check_seen(request: web.Request, uuid: UUID) -> None:
+    """Refuse to change what is not as the client has seen it, where it says so.
+
+    What comes in between is left to the phases: none is moved that does not allow it.
+
+    Raises
+    ------
+    PreconditionFailedError
+    """
+    if not has_condition(request):
+        return
+    reading = await request.app[SESSIONS].read(uuid, caller_of(request))
+    if not is_as_seen(request, present_session(reading, own_base_url(request))):
+        raise PreconditionFailedError
 
 
 async def _updated(

@@ -6,6 +6,16 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from gateway.cli.admin_commands import add_admin_arguments
+from gateway.cli.audit_commands import add_audit_arguments
+from gateway.cli.discovery_commands import (
+    add_discovery_arguments,
+    add_estimate_arguments,
+    add_publish_arguments,
+)
+from gateway.cli.draft_commands import add_draft_arguments
+from gateway.cli.list_commands import add_list_arguments
+
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 """Where a gateway listens by default."""
 DEFAULT_PASSWORD_ENV: Final = "EXECBROKER_PASSWORD"  # noqa: S105 - the variable's name, not a secret
@@ -16,6 +26,9 @@ environment:
   EXECBROKER_URL        the broker, unless --url says another
   EXECBROKER_USERNAME   the account, unless --username says another
   EXECBROKER_PASSWORD   its password, unless --password-env names another variable
+  EXECBROKER_TOKEN      a bearer token in place of an account, unless --token-env names another
+                        variable
+  EXECBROKER_TOKEN_FILE a file with one, unless --token-file says another; it is read for every call
 
 exit codes:
   0  done
@@ -53,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the environment variable with the password (default: EXECBROKER_PASSWORD)",
     )
+    token = common.add_mutually_exclusive_group()
+    token.add_argument(
+        "--token-env", metavar="NAME", help="the environment variable with a bearer token"
+    )
+    token.add_argument("--token-file", metavar="FILE", type=Path, help="a file with a bearer token")
     common.add_argument(
         "--json", action="store_true", help="write JSON and nothing else to standard output"
     )
@@ -85,7 +103,57 @@ def parser() -> argparse.ArgumentParser:
     _add_outputs(add)
     _add_ranking(add)
     add("nodes", "list the nodes of a gateway")
+    _add_discovery(commands.add_parser("discover", help="see what there is"), common)
+    add_estimate_arguments(add("estimate", "show what would come of a request; asks no node"))
+    add_publish_arguments(add("publish", "publish software as an execution template"))
+    _add_drafts(commands.add_parser("draft", help="write a request step by step"), common)
+    _add_lists(commands.add_parser("list", help="list what is yours"), common)
+    _add_admin(commands.add_parser("admin", help="administer a gateway"), common)
     return top
+
+
+def _add_drafts(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """The commands about drafts, each as ``draft NAME``."""
+    commands = group.add_subparsers(dest="draft_command", required=True, metavar="COMMAND")
+
+    def add(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
+
+    add_draft_arguments(add)
+    submit = add("submit", "ask for offers with a draft")
+    submit.add_argument("uuid", type=UUID, metavar="UUID")
+    _add_asking(submit)
+
+
+def _add_lists(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """The lists of what one owns, each as ``list NAME``."""
+    commands = group.add_subparsers(dest="list_command", required=True, metavar="WHAT")
+
+    def add(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
+
+    add_list_arguments(add)
+
+
+def _add_admin(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """The commands of administrators, each as ``admin NAME``."""
+    commands = group.add_subparsers(dest="admin_command", required=True, metavar="COMMAND")
+
+    def add(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
+
+    add_audit_arguments(add("audit", "show who did what"))
+    add_admin_arguments(add)
+
+
+def _add_discovery(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """The commands about what there is, each as ``discover NAME``."""
+    commands = group.add_subparsers(dest="discover_command", required=True, metavar="WHAT")
+
+    def add(name: str, does: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
+
+    add_discovery_arguments(add)
 
 
 def _add_ranking(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -123,6 +191,11 @@ def _add_submit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "request", metavar="REQUEST", help="the request, YAML or JSON; - is standard input"
     )
+    _add_asking(command)
+
+
+def _add_asking(command: argparse.ArgumentParser) -> None:
+    """How to ask, and what to do with the offers."""
     command.add_argument("--limit", type=_positive, metavar="N", help="at most so many offers")
     command.add_argument(
         "--per-node", type=_positive, metavar="N", help="at most so many offers of one node"

@@ -1,9 +1,7 @@
 """An asynchronous client for any broker that speaks the ExecutionBroker API, gateway or node."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -13,20 +11,20 @@ from uuid import UUID, uuid4
 
 from yarl import URL
 
-from gateway.cli.connection import Answer, Connection
+from gateway.cli.connection import Answer, Connection, query_of
 from gateway.cli.errors import (
     BrokerProblemError,
-    BrokerUnavailableError,
     UnreadableAnswerError,
     UpdateRefusedError,
-    WatchDeadlineError,
 )
+from gateway.cli.tokens import TokenSource
 from gateway.cli.transfers import Patience, fetch_file, follow_log
+from gateway.cli.watching import Polling, watch_session
 from gateway.wire.documents import Document
 from gateway.wire.headers import IDEMPOTENCY_KEY, PREFER
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.outputs import STDOUT, file_url, stream_url
-from gateway.wire.phases import EXECUTION_PHASES, TERMINAL_SESSION_PHASES, SessionPhase
+from gateway.wire.phases import EXECUTION_PHASES, SessionPhase
 
 _ACHIEVED: Final[Mapping[SessionPhase, frozenset[str]]] = {
     SessionPhase.ACCEPTED: frozenset(
@@ -39,24 +37,12 @@ _ACHIEVED: Final[Mapping[SessionPhase, frozenset[str]]] = {
 brokers may answer a refused update with the unchanged session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Polling:
-    """How often a session is read while it is watched.
-
-    The pause grows from ``first_s`` by ``factor`` up to ``longest_s``, and starts again with every
-    change of phase. A broker that is away is forgiven for ``patience_s``.
-    """
-
-    first_s: float = 0.2
-    longest_s: float = 2.0
-    factor: float = 1.5
-    patience_s: float = 30.0
-
-
 class ExecutionBrokerClient:
     """One broker, one account. Used as ``async with``; the connections live as long as the block.
 
-    Without ``username`` nothing is sent to prove who asks, which is enough for public reads.
+    ``token`` gives the bearer token of the moment, and is called for every exchange; it goes before
+    ``username``. Without either nothing is sent to prove who asks, which is enough for public
+    reads.
     ``timeout_s`` bounds every single call, answer included.
 
     Raises
@@ -74,12 +60,13 @@ class ExecutionBrokerClient:
         username: str | None = None,
         password: str | None = None,
         *,
+        token: TokenSource | None = None,
         timeout_s: float = 30.0,
         connect_s: float = 5.0,
         polling: Polling | None = None,
     ) -> None:
         self._connection = Connection(
-            url, username, password, timeout_s=timeout_s, connect_s=connect_s
+            url, username, password, token=token, timeout_s=timeout_s, connect_s=connect_s
         )
         self.url = self._connection.url
         self._polling = polling or Polling()
@@ -115,7 +102,7 @@ class ExecutionBrokerClient:
         be sent once more without holding resources twice. ``wait_s`` replaces the gateway's own
         deadline for its nodes.
         """
-        query = _query(
+        query = query_of(
             limit=limit,
             per_node=per_node,
             policy=policy,
@@ -124,6 +111,35 @@ class ExecutionBrokerClient:
             require=require,
         )
         return await self._submit("requests", document, query, wait_s, idempotency_key)
+
+    async def submit_draft(
+        self,
+        uuid: UUID,
+        *,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+        **options: int | str | Sequence[str] | None,
+    ) -> Document:
+        """The offer set for a draft; the options are those of `request_offers`."""
+        path = f"drafts/{uuid}/submit"
+        return await self._submit(path, None, query_of(**options), wait_s, idempotency_key)
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        document: Document | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One exchange that succeeds, for what is about no session."""
+        answer = await self._connection.call(
+            method, path, document=document, query=query, headers=headers
+        )
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self._connection.document_of(answer)
+        return answer
 
     async def direct(
         self,
@@ -141,7 +157,7 @@ class ExecutionBrokerClient:
         UpdateRefusedError
             No offer could be had; the error holds the FAILED session with its messages.
         """
-        query = _query(policy=policy, nodes=nodes)
+        query = query_of(policy=policy, nodes=nodes)
         try:
             return await self._submit("direct", document, query, wait_s, idempotency_key)
         except BrokerProblemError as error:
@@ -205,11 +221,53 @@ class ExecutionBrokerClient:
             raise UnreadableAnswerError(self.url, "its list of nodes has no member 'nodes'")
         return [node for node in listed if isinstance(node, dict)]
 
+    async def discover(self, what: str, **query: int | str | None) -> Document:
+        """One of the lists of a gateway: ``kinds``, ``nodes``, ``data`` or ``software``."""
+        return self._connection.document_of(
+            await self._connection.call("GET", f"discovery/{what}", query=query_of(**query))
+        )
+
+    async def send_discovery(self, what: str, document: Document, **query: str | None) -> Document:
+        """What a gateway makes of a document: ``estimate``, ``software`` or ``import``."""
+        return self._connection.document_of(
+            await self._connection.call(
+                "POST", f"discovery/{what}", document=document, query=query_of(**query)
+            )
+        )
+
     async def add_identity(self, username: str, password: str) -> Document:
         """A new local account, made by an administrator: its ``uuid`` and ``username``."""
         identity: Document = {"username": username, "password": password}
         return self._connection.document_of(
             await self._connection.call("POST", "admin/identities", document=identity)
+        )
+
+    async def make_registration_token(self, wishes: Document) -> Document:
+        """A new registration token, its secret in ``token``; administrators only."""
+        return self._connection.document_of(
+            await self._connection.call("POST", "admin/registration-tokens", document=wishes)
+        )
+
+    async def change_node(self, name: str, patch: Document) -> Document:
+        """The node after a merge patch; administrators only."""
+        return self._connection.document_of(
+            await self._connection.call("PATCH", f"nodes/{name}", document=patch)
+        )
+
+    async def remove_node(self, name: str, *, forget: bool = False) -> None:
+        """End the registration of a node, with ``forget`` for good; administrators only."""
+        query = {"forget": "true"} if forget else {}
+        answer = await self._connection.call("DELETE", f"nodes/{name}", query=query)
+        if answer.status != HTTPStatus.NO_CONTENT:
+            self._connection.document_of(answer)
+
+    async def audit(self, query: Mapping[str, str]) -> Document:
+        """A page of the audit trail: ``entries``, newest first, and ``next``; administrators only.
+
+        ``query`` are the filters, ``limit``, and as ``cursor`` the ``next`` of the page before.
+        """
+        return self._connection.document_of(
+            await self._connection.call("GET", "admin/audit", query=query)
         )
 
     async def accept(self, uuid: UUID) -> Document:
@@ -235,31 +293,23 @@ class ExecutionBrokerClient:
     ) -> AsyncIterator[Document]:
         """The session again and again, the last time in a terminal phase.
 
+        It is read when the broker's stream of events says something; where there is none, often.
+
         Raises
         ------
         WatchDeadlineError
             The session has not come to its end within ``deadline_s``.
         """
-        clock = asyncio.get_running_loop().time
-        give_up = None if deadline_s is None else clock() + deadline_s
-        pause, phase, heard = self._polling.first_s, None, clock()
-        while True:
-            try:
-                document = await self.session(uuid)
-            except BrokerUnavailableError:
-                if clock() - heard > self._polling.patience_s:
-                    raise
-            else:
-                heard = clock()
-                if document.get("phase") != phase:
-                    pause, phase = self._polling.first_s, document.get("phase")
+        documents = watch_session(
+            uuid,
+            partial(self.session, uuid),
+            partial(self._connection.stream, f"{self.url}/sessions/{uuid}/events"),
+            self._polling,
+            deadline_s,
+        )
+        async with aclosing(documents):
+            async for document in documents:
                 yield document
-                if phase in TERMINAL_SESSION_PHASES:
-                    return
-            if give_up is not None and clock() + pause > give_up:
-                raise WatchDeadlineError(uuid, str(phase), deadline_s or 0)
-            await asyncio.sleep(pause)
-            pause = min(pause * self._polling.factor, self._polling.longest_s)
 
     async def results(self, uuid: UUID) -> Document:
         """How the session ended and what came out: exit, usage, logs, files with checksums."""
@@ -310,7 +360,7 @@ class ExecutionBrokerClient:
     async def _submit(
         self,
         path: str,
-        document: Document,
+        document: Document | None,
         query: Mapping[str, str],
         wait_s: float | None,
         idempotency_key: str | None,
@@ -343,13 +393,3 @@ class ExecutionBrokerClient:
         if session.get("phase") not in _ACHIEVED[phase]:
             raise UpdateRefusedError(phase, session)
         return session
-
-
-def _query(**options: int | str | Sequence[str] | None) -> Mapping[str, str]:
-    """The options that are given; lists are joined by commas."""
-    texts = {
-        name: str(value) if isinstance(value, int | str) else ",".join(value)
-        for name, value in options.items()
-        if value is not None
-    }
-    return {name: text for name, text in texts.items() if text}

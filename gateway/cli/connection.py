@@ -1,7 +1,7 @@
 """HTTP to one broker: calls whose answers are short, streams that take as long as they take."""
 
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.cli.errors import BrokerProblemError, BrokerUnavailableError, UnreadableAnswerError
+from gateway.cli.tokens import TokenSource
 from gateway.cli.transfers import Download
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.outputs import HEARTBEAT_S
@@ -37,6 +38,8 @@ class _LostError(BrokerUnavailableError):
 class Connection:
     """Speaks to one broker as one account; to be opened, and closed by who opened it.
 
+    With ``token`` it sends what that gives at the moment, and no password.
+
     Raises
     ------
     ValueError
@@ -49,6 +52,7 @@ class Connection:
         username: str | None,
         password: str | None,
         *,
+        token: TokenSource | None = None,
         timeout_s: float,
         connect_s: float,
     ) -> None:
@@ -61,8 +65,9 @@ class Connection:
         self._base = URL(self.url)
         self._timeout_s = timeout_s
         self._connect_s = connect_s
+        self._token = token
         self._headers = {"Accept": "application/json"}
-        if username is not None:
+        if username is not None and token is None:
             pair = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
             self._headers["Authorization"] = f"Basic {pair}"
         self._http: aiohttp.ClientSession | None = None
@@ -93,9 +98,9 @@ class Connection:
         BrokerUnavailableError
         """
         http = self._opened()
-        sent = dict(headers or {})
+        sent = {**self._bearer(), **(headers or {})}
         if document is not None:
-            sent["Content-Type"] = "application/json"
+            sent.setdefault("Content-Type", "application/json")
         total_s = self._timeout_s + extra_s
         for may_repeat in (True, False):
             try:
@@ -133,7 +138,12 @@ class Connection:
         with self._failures(silence):
             response = await self._opened().get(
                 URL(url, encoded=True),
-                headers={"Accept": "*/*", "Accept-Encoding": "identity", **headers},
+                headers={
+                    **self._bearer(),
+                    "Accept": "*/*",
+                    "Accept-Encoding": "identity",
+                    **headers,
+                },
                 allow_redirects=False,
                 timeout=timeout,
             )
@@ -175,6 +185,9 @@ class Connection:
                 return
             yield piece
 
+    def _bearer(self) -> dict[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token()}"}
+
     def _opened(self) -> aiohttp.ClientSession:
         if self._http is None or self._http.closed:
             raise RuntimeError("the client is used outside of its 'async with' block")
@@ -191,3 +204,13 @@ class Connection:
             raise BrokerUnavailableError(self.url, silence) from error
         except aiohttp.ClientError as error:
             raise _LostError(self.url, f"connection lost: {error}") from error
+
+
+def query_of(**options: int | str | Sequence[str] | None) -> Mapping[str, str]:
+    """The options that are given; lists are joined by commas."""
+    texts = {
+        name: str(value) if isinstance(value, int | str) else ",".join(value)
+        for name, value in options.items()
+        if value is not None
+    }
+    return {name: text for name, text in texts.items() if text}

@@ -17,13 +17,18 @@ class Event:
 
 
 class EventReader:
-    """Puts events together from the pieces they come in."""
+    """Puts events together from the pieces they come in.
+
+    ``last_id`` is what a reader that comes back has to send as ``Last-Event-ID``: it is also told
+    without an event.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
         self._name = ""
         self._id = ""
         self._data: list[str] = []
+        self.last_id = ""
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that are complete with this piece.
@@ -55,6 +60,7 @@ class EventReader:
         return None
 
     def _dispatch(self) -> Event | None:
+        self.last_id = self._id
         name, data = self._name or "message", "\n".join(self._data)
         has_data = bool(self._data)
         self._name, self._data = "", []

@@ -8,11 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, NoReturn, TextIO
-from uuid import UUID
 
-from gateway.cli import render
+from gateway.cli import admin_commands, render
 from gateway.cli.arguments import DEFAULT_PASSWORD_ENV, DEFAULT_URL, parser
+from gateway.cli.asking import submit
+from gateway.cli.audit_commands import audit
 from gateway.cli.client import ExecutionBrokerClient
+from gateway.cli.discovery_commands import (
+    discover_data,
+    discover_kinds,
+    discover_nodes,
+    discover_software,
+    estimate,
+    publish,
+)
+from gateway.cli.draft_commands import DRAFT_COMMANDS
 from gateway.cli.errors import (
     BrokerError,
     BrokerProblemError,
@@ -21,14 +31,14 @@ from gateway.cli.errors import (
     UpdateRefusedError,
     WatchDeadlineError,
 )
-from gateway.cli.explaining import show_explanation
+from gateway.cli.list_commands import LIST_COMMANDS
 from gateway.cli.output import INTERRUPTED, OK, REFUSED, UNAVAILABLE, USAGE, Output
-from gateway.cli.output_commands import SaveError, fetch, follow_to_end, logs, results
+from gateway.cli.output_commands import SaveError, fetch, logs, results
 from gateway.cli.progress import PhaseProgress
 from gateway.cli.ranking_commands import explain, replay
-from gateway.cli.ranking_summary import summarise_explanation
-from gateway.cli.requests import RequestFileError, load_request
-from gateway.cli.summary import items, summarise_offers, text_of_reason
+from gateway.cli.requests import RequestFileError
+from gateway.cli.summary import items, text_of_reason
+from gateway.cli.tokens import DEFAULT_TOKEN_ENV, TokenSource, token_source
 from gateway.wire.documents import Document
 from gateway.wire.phases import SessionPhase
 
@@ -38,76 +48,6 @@ class UsageError(Exception):
 
 
 Command = Callable[[ExecutionBrokerClient, argparse.Namespace, Output], Awaitable[int]]
-
-
-async def submit(
-    client: ExecutionBrokerClient, arguments: argparse.Namespace, output: Output
-) -> int:
-    """Asks for offers; with ``--accept-best`` takes the first that can be had."""
-    document = load_request(arguments.request)
-    offerset = await client.request_offers(
-        document,
-        limit=arguments.limit,
-        per_node=arguments.per_node,
-        policy=arguments.policy,
-        nodes=arguments.nodes,
-        min_offers=arguments.min_offers,
-        require=arguments.require,
-        wait_s=arguments.wait,
-        idempotency_key=arguments.idempotency_key,
-    )
-    if not output.is_json:
-        render.show_offerset(output.tables, offerset, datetime.now(UTC))
-    is_offered = offerset.get("result") == "YES" and bool(items(offerset, "offers"))
-    is_taken = arguments.accept_best or arguments.follow
-    session = None
-    if is_offered and is_taken:
-        session = await _accept_best(client, offerset, output)
-    explanation = await _explanation(client, offerset, output) if arguments.explain else None
-    if output.is_json:
-        more = {"explanation": explanation, "session": session}
-        given = {name: document for name, document in more.items() if document is not None}
-        output.result({"offerset": offerset, **given} if given else offerset)
-    else:
-        if explanation is not None:
-            show_explanation(output.tables, summarise_explanation(explanation))
-        if session is not None:
-            render.show_session(output.tables, session, datetime.now(UTC))
-    if session is not None and arguments.follow:
-        return await follow_to_end(client, UUID(session["meta"]["uuid"]), output)
-    return OK if is_offered and (session is not None or not is_taken) else REFUSED
-
-
-async def _explanation(
-    client: ExecutionBrokerClient, offerset: Document, output: Output
-) -> Document | None:
-    """Why the offers are as they are; the offers are good without it, too."""
-    try:
-        return await client.explanation(UUID(offerset["meta"]["uuid"]))
-    except BrokerProblemError as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            output.remark(f"{client.url} explains nothing: it is a node broker, not a gateway.")
-        else:
-            output.remark(f"There is no explanation: {error}")
-    except BrokerError as error:
-        output.remark(f"There is no explanation: {error}")
-    return None
-
-
-async def _accept_best(
-    client: ExecutionBrokerClient, offerset: Document, output: Output
-) -> Document | None:
-    """The first session that its node lets us have, in the order of rank."""
-    for offer in summarise_offers(offerset):
-        try:
-            return await client.accept(UUID(offer.uuid))
-        except UpdateRefusedError as error:
-            output.remark(f"{offer.uuid}: {error}")
-        except BrokerProblemError as error:
-            if error.status != HTTPStatus.CONFLICT:
-                raise
-            output.remark(f"{offer.uuid}: {error}")
-    return None
 
 
 async def accept(
@@ -189,6 +129,7 @@ async def nodes(
     return OK
 
 
+_NOT_NOW: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _COMMANDS: Final[Mapping[str, Command]] = {
     "submit": submit,
     "accept": accept,
@@ -202,6 +143,20 @@ _COMMANDS: Final[Mapping[str, Command]] = {
     "nodes": nodes,
     "explain": explain,
     "replay": replay,
+    "discover kinds": discover_kinds,
+    "discover nodes": discover_nodes,
+    "discover data": discover_data,
+    "discover software": discover_software,
+    "estimate": estimate,
+    "publish": publish,
+    **DRAFT_COMMANDS,
+    **LIST_COMMANDS,
+    "admin audit": audit,
+    "admin token": admin_commands.token,
+    "admin nodes": admin_commands.nodes,
+    "admin drain": admin_commands.drain,
+    "admin resume": admin_commands.resume,
+    "admin remove": admin_commands.remove,
 }
 
 
@@ -211,19 +166,39 @@ def client_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Exec
     Raises
     ------
     UsageError
-        The URL cannot be used, or the password is missing.
+        The URL cannot be used, or the password or the token is missing.
     """
-    username = arguments.username or environ.get("EXECBROKER_USERNAME") or None
-    variable = arguments.password_env or DEFAULT_PASSWORD_ENV
-    password = environ.get(variable)
-    if username is not None and password is None:
-        raise UsageError(f"the environment variable {variable} with the password is not set")
+    url = arguments.url or environ.get("EXECBROKER_URL") or DEFAULT_URL
     try:
-        return ExecutionBrokerClient(
-            arguments.url or environ.get("EXECBROKER_URL") or DEFAULT_URL, username, password
-        )
+        token = token_of(arguments, environ)
+        if token is not None:
+            return ExecutionBrokerClient(url, token=token)
+        username = arguments.username or environ.get("EXECBROKER_USERNAME") or None
+        variable = arguments.password_env or DEFAULT_PASSWORD_ENV
+        password = environ.get(variable)
+        if username is not None and password is None:
+            raise UsageError(f"the environment variable {variable} with the password is not set")
+        return ExecutionBrokerClient(url, username, password)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def token_of(arguments: argparse.Namespace, environ: Mapping[str, str]) -> TokenSource | None:
+    """The token to call with; None for an account, if only because an argument names one.
+
+    Raises
+    ------
+    UsageError
+        The arguments name both.
+    TokenError
+        There is no token where they say.
+    """
+    is_named = arguments.token_env is not None or arguments.token_file is not None
+    if arguments.username is None:
+        return token_source(arguments.token_env, arguments.token_file, environ)
+    if is_named:
+        raise UsageError("--username is for an account, and the other arguments name a token")
+    return None
 
 
 async def run(
@@ -233,7 +208,7 @@ async def run(
     output = Output(out, err, is_json=arguments.json)
     try:
         async with client_of(arguments, environ) as client:
-            return await _COMMANDS[arguments.command](client, arguments, output)
+            return await _COMMANDS[_name_of(arguments)](client, arguments, output)
     except (UsageError, RequestFileError) as error:
         output.remark(f"execbroker: {error}")
         return USAGE
@@ -244,6 +219,12 @@ async def run(
         return _failed(error, output, environ)
 
 
+def _name_of(arguments: argparse.Namespace) -> str:
+    """The command, with the one below it where it is a group of them."""
+    below = getattr(arguments, f"{arguments.command}_command", None)
+    return str(arguments.command) if below is None else f"{arguments.command} {below}"
+
+
 def _failed(error: BrokerError, output: Output, environ: Mapping[str, str]) -> int:
     output.remark(f"execbroker: {error}")
     match error:
@@ -251,7 +232,7 @@ def _failed(error: BrokerError, output: Output, environ: Mapping[str, str]) -> i
             return UNAVAILABLE
         case BrokerProblemError():
             _explain(error, output, environ)
-            return UNAVAILABLE if error.status == HTTPStatus.SERVICE_UNAVAILABLE else REFUSED
+            return UNAVAILABLE if error.status in _NOT_NOW else REFUSED
         case UpdateRefusedError():
             if output.is_json:
                 output.result(error.session)
@@ -271,8 +252,12 @@ def _explain(error: BrokerProblemError, output: Output, environ: Mapping[str, st
     for entry in items(error.problem, "coverage"):
         why = text_of_reason(entry.get("reason"))
         output.remark(f"  {entry.get('node')}: {entry.get('outcome')} {why}".rstrip())
-    if error.status == HTTPStatus.UNAUTHORIZED and not environ.get("EXECBROKER_USERNAME"):
-        output.remark("  Set EXECBROKER_USERNAME and EXECBROKER_PASSWORD to an account there.")
+    is_unnamed = not any(environ.get(name) for name in ("EXECBROKER_USERNAME", DEFAULT_TOKEN_ENV))
+    if error.status == HTTPStatus.UNAUTHORIZED and is_unnamed:
+        output.remark(
+            "  Set EXECBROKER_USERNAME and EXECBROKER_PASSWORD to an account there, or "
+            "EXECBROKER_TOKEN to a token that holds."
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

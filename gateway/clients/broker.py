@@ -38,8 +38,14 @@ from gateway.clients.replies import (
 )
 from gateway.domain.node import NodeProfile
 from gateway.wire.decode import InvalidDocumentError, decode_phase, decode_session
-from gateway.wire.documents import to_json
-from gateway.wire.headers import FEDERATION_BUDGET_MS, FEDERATION_PATH, IDEMPOTENCY_KEY, REQUEST_ID
+from gateway.wire.documents import Document, from_json, to_json
+from gateway.wire.headers import (
+    FEDERATION_BUDGET_MS,
+    FEDERATION_PATH,
+    FEDERATION_REQUEST,
+    IDEMPOTENCY_KEY,
+    REQUEST_ID,
+)
 from gateway.wire.kinds import ENUM_UPDATE
 from gateway.wire.phases import SessionPhase
 from gateway.wire.retry_after import retry_after_s
@@ -58,7 +64,8 @@ class CallContext:
     """What goes with a call besides its document.
 
     ``authorization`` is the header that the client sent, for nodes with pass-through credentials.
-    ``path`` are the identities of the gateways passed so far, this one included. ``known_kinds``
+    ``path`` are the identities of the gateways passed so far, this one included; ``root`` is the
+    client's request that they all stand for. ``known_kinds``
     are component kinds beyond the schema that the client has used itself: it can read them back.
     """
 
@@ -66,6 +73,7 @@ class CallContext:
     authorization: str | None = field(default=None, repr=False)
     idempotency_key: str | None = None
     path: tuple[str, ...] = ()
+    root: UUID | None = None
     known_kinds: frozenset[str] = frozenset()
     query: Mapping[str, str] = field(default_factory=dict)
 
@@ -157,6 +165,37 @@ class BrokerClient:
         """
         reply = await self._send("GET", f"/sessions/{uuid}", call, None, deadline)
         return await self._session(reply, uuid, call, deadline)
+
+    async def read_explanation(
+        self, offerset: UUID, call: CallContext, *, deadline: float
+    ) -> Document:
+        """Why an offer set of this node, which is a gateway, is as it is.
+
+        ``deadline`` is told to it too, for the gateways below it.
+
+        Raises
+        ------
+        NodeError
+            There is no usable answer.
+        """
+        headers = self._headers(call, has_body=False)
+        left_s = max(0.0, deadline - asyncio.get_running_loop().time())
+        headers[FEDERATION_BUDGET_MS] = str(int(left_s * 1000))
+        reply = await self._transport.exchange(
+            "GET",
+            f"{self._url}/offersets/{offerset}/explanation",
+            headers,
+            timeouts=Timeouts(deadline, self._connect_s),
+        )
+        if reply.status != 200:
+            raise NodeStatusError(reply.status, problem_of(reply))
+        try:
+            found = from_json(reply.body)
+        except (ValueError, RecursionError) as error:
+            raise NodeGarbageError(str(error)) from error
+        if not isinstance(found, dict):
+            raise NodeGarbageError("the answer is no explanation")
+        return found
 
     async def update_phase(
         self, uuid: UUID, phase: SessionPhase, call: CallContext, *, deadline: float
@@ -256,6 +295,8 @@ class BrokerClient:
             headers[IDEMPOTENCY_KEY] = call.idempotency_key
         if call.path:
             headers[FEDERATION_PATH] = ", ".join(call.path)
+        if call.root is not None:
+            headers[FEDERATION_REQUEST] = str(call.root)
         return headers
 
     async def _send(

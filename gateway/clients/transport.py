@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import aiohttp
 
+from gateway.clients.addresses import AddressGuard
 from gateway.clients.exchange import (
     USER_AGENT,
     NodeGarbageError,
@@ -27,7 +28,7 @@ from gateway.clients.exchange import (
     is_stale,
     replacing_stale,
 )
-from gateway.clients.trust import tls_context
+from gateway.clients.trust import trust_of
 from gateway.domain.reasons import ReasonCode
 from gateway.settings import TransportSettings
 
@@ -71,19 +72,24 @@ class _StagedConnector(aiohttp.TCPConnector):
 class AiohttpTransport:
     """Carries exchanges over one tuned ``aiohttp.ClientSession``.
 
-    Use as an asynchronous context manager, which opens and closes the session.
+    Use as an asynchronous context manager, which opens and closes the session. ``guard`` says which
+    addresses may be connected to; None: all.
     """
 
-    def __init__(self, settings: TransportSettings | None = None) -> None:
+    def __init__(
+        self, settings: TransportSettings | None = None, guard: AddressGuard | None = None
+    ) -> None:
         self._settings = settings or TransportSettings()
+        self._guard = guard
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         connector = _StagedConnector(
             limit=0,
-            ssl=tls_context(self._settings.ca_file),
+            ssl=trust_of(self._settings),
             keepalive_timeout=self._settings.keepalive_s,
             ttl_dns_cache=round(self._settings.dns_cache_s),
+            socket_factory=None if self._guard is None else self._guard.make_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -1,16 +1,19 @@
 """Which nodes to ask for offers, and why the others are not asked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from gateway.domain.capabilities import Capabilities
 from gateway.domain.coverage import CoverageEntry, Outcome
 from gateway.domain.health import Cause
+from gateway.domain.hops import have_met
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
+from gateway.wire.views import RequestView
 
 REFUSAL_LASTS: Final = timedelta(minutes=10)
 """How long an unknown kind is remembered: a site that learns it is found again soon."""
@@ -28,7 +31,8 @@ class NodeState:
 
     ``identity`` is what the node calls itself in ``Federation-Path``, if it is a gateway and this
     is known; its URL is taken for that too. It is ejected if there is an ``ejected_until``, which
-    is when it is probed; ``waits_until`` is when it wants to be asked again.
+    is when it is probed; ``waits_until`` is when it wants to be asked again. ``down`` is why it is
+    not asked whatever its health, such as that its registration is over.
     """
 
     profile: NodeProfile
@@ -37,6 +41,8 @@ class NodeState:
     ejected_until: datetime | None = None
     ejected_for: Cause | None = None
     waits_until: datetime | None = None
+    down: Reason | None = None
+    capabilities: Capabilities | None = None
 
     @property
     def name(self) -> str:
@@ -46,11 +52,15 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class Hops:
-    """The way of a request through gateways: ``path`` are those passed before ``own``, this one."""
+    """The way of a request through gateways: ``path`` are those passed before ``own``, this one.
+
+    It ``is_second`` where the same request of a client came here by another way before.
+    """
 
     own: str = ""
     path: tuple[str, ...] = ()
     limit: int = 4
+    is_second: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class RefusalMemory:
     def __init__(self, lasts: timedelta = REFUSAL_LASTS) -> None:
         self._lasts = lasts
         self._refusals: dict[str, dict[frozenset[str], datetime]] = {}
+        self._offered: dict[str, frozenset[str]] = {}
 
     def learn(self, node: str, unknown: Iterable[frozenset[str]], now: datetime) -> None:
         """The node refused: each set has a kind in it that the node does not know."""
@@ -88,6 +99,19 @@ class RefusalMemory:
         self._refusals[node] = {
             kinds - known: until for kinds, until in refusals.items() if kinds - known
         }
+        offered = self._offered.get(node, frozenset())
+        if not known <= offered and len(offered | known) <= MAX_REFUSALS_PER_NODE:
+            self._offered[node] = offered | known
+
+    def offered(self, node: str) -> frozenset[str]:
+        """The kinds for which the node has offered something since this process began."""
+        return self._offered.get(node, frozenset())
+
+    def refused(self, node: str, now: datetime) -> frozenset[str]:
+        """The kinds of which the node has said lately that it does not know just these."""
+        refusals = self._refusals.get(node, {})
+        alone = (kinds for kinds, until in refusals.items() if until > now and len(kinds) == 1)
+        return frozenset().union(*alone)
 
     def find(self, node: str, kinds: frozenset[str], now: datetime) -> Refusal | None:
         """The refusal that a request with these kinds would meet; the longest lasting one."""
@@ -153,12 +177,16 @@ def choose(
     wanted: frozenset[str] | None = None,
     required: frozenset[str] = frozenset(),
     hops: Hops | None = None,
+    barred: Callable[[NodeProfile], Reason | None] | None = None,
+    needs: RequestView | None = None,
 ) -> Choice:
     """Decide for every registered node whether to ask it, in the order of their names.
 
     ``wanted`` are the nodes that the client named, None for all; ``required`` those that must
     answer. Both are asked even about kinds they refused before, and while they are ejected; so are
-    all ejected ones where nobody else is left. ``kinds`` are those of the request.
+    all ejected ones where nobody else is left. ``kinds`` are those of the request. ``barred`` says
+    why the caller may not use a node, None if it may. ``needs`` is what the request needs, for
+    nodes that say how much they give one: whoever names such a node knows better.
     """
     registered = sorted(nodes, key=lambda node: node.name)
     chosen: list[NodeState] = []
@@ -168,7 +196,9 @@ def choose(
         is_named = wanted is not None or node.name in required
         why = (
             _why_not(node, wanted, hops or Hops())
+            or (barred(node.profile) if barred else None)
             or _asked_to_wait(node, now)
+            or (None if is_named else _beyond(node, kinds, needs))
             or _refused_before(node, kinds, None if is_named else refusals, now)
         )
         if why is not None:
@@ -190,15 +220,32 @@ def _why_not(node: NodeState, wanted: frozenset[str] | None, hops: Hops) -> Reas
         return reason(ReasonCode.NOT_WANTED)
     if not node.profile.is_enabled:
         return reason(ReasonCode.DISABLED)
+    if node.down is not None:
+        return node.down
     if node.is_draining:
         return reason(ReasonCode.DRAINING)
-    passed = {_slashless(identity) for identity in hops.path}
-    known_as = {_slashless(name) for name in (hops.own, node.identity, node.profile.url) if name}
-    if passed & known_as:
+    return _why_no_further(node, hops)
+
+
+def _why_no_further(node: NodeState, hops: Hops) -> Reason | None:
+    known_as = [name for name in (hops.own, node.identity, node.profile.url) if name]
+    if have_met(hops.path, *known_as):
         return reason(ReasonCode.PATH_LOOP)
+    if hops.is_second:
+        return reason(ReasonCode.ASKED_ALREADY)
     if len(hops.path) >= hops.limit:
         return reason(ReasonCode.HOP_LIMIT, hops=len(hops.path), limit=hops.limit)
     return None
+
+
+def _beyond(node: NodeState, kinds: frozenset[str], needs: RequestView | None) -> Reason | None:
+    """Why the node cannot run it by its own word."""
+    can = node.capabilities
+    if can is None:
+        return None
+    if lacking := can.lacks(kinds):
+        return reason(ReasonCode.KIND_NOT_LISTED, kinds=", ".join(sorted(lacking)))
+    return None if needs is None else can.exceeded_by(needs.cores.min, needs.memory_gib.min)
 
 
 def _asked_to_wait(node: NodeState, now: datetime) -> Reason | None:
@@ -227,7 +274,3 @@ def _refused_before(
         kinds=", ".join(sorted(refusal.kinds)),
         until=format_instant(refusal.until),
     )
-
-
-def _slashless(identity: str) -> str:
-    return identity.rstrip("/")

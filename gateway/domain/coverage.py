@@ -31,7 +31,14 @@ class Outcome(StrEnum):
 
 
 GOOD_CAUSES: Final = frozenset(
-    {ReasonCode.KIND_REFUSED_BEFORE, ReasonCode.PATH_LOOP, ReasonCode.HOP_LIMIT}
+    {
+        ReasonCode.KIND_REFUSED_BEFORE,
+        ReasonCode.NODE_NOT_PERMITTED,
+        ReasonCode.NODE_RESERVED,
+        ReasonCode.PATH_LOOP,
+        ReasonCode.HOP_LIMIT,
+        ReasonCode.ASKED_ALREADY,
+    }
 )
 """Skipped for one of these says as much as an answer: asking again changes nothing."""
 
@@ -51,6 +58,7 @@ class CoverageEntry:
 
     ``reason`` may be missing only where offers came in time. ``took_ms`` is None for a node that
     was not asked. ``offers`` counts those that can be used, also the ones that were not kept.
+    ``below`` is what a node that is a gateway says of its own nodes (``Below.to_document``).
     """
 
     node: str
@@ -58,6 +66,7 @@ class CoverageEntry:
     reason: Reason | None = None
     took_ms: int | None = None
     offers: int = 0
+    below: Document | None = None
 
     def __post_init__(self) -> None:
         if self.reason is None and self.outcome is not Outcome.ANSWERED:
@@ -67,13 +76,14 @@ class CoverageEntry:
 
     def to_document(self) -> Document:
         """The entry as it stands in ``federation.coverage``."""
-        return {
+        document = {
             "node": self.node,
             "outcome": self.outcome.value,
             "reason": self.reason.to_document() if self.reason else None,
             "took_ms": self.took_ms,
             "offers": self.offers,
         }
+        return document if self.below is None else document | {"below": self.below}
 
 
 def entry_from_document(document: Mapping[str, Any]) -> CoverageEntry:
@@ -91,6 +101,7 @@ def entry_from_document(document: Mapping[str, Any]) -> CoverageEntry:
         reason=reason_from_document(why) if why else None,
         took_ms=document["took_ms"],
         offers=document["offers"],
+        below=document.get("below"),
     )
 
 

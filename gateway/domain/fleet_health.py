@@ -59,8 +59,7 @@ class FleetHealth:
         self._settings = settings
         self._draw = draw
         self._nodes: dict[str, NodeHealth] = {}
-        self._enabled = 0
-        self._ejected = 0
+        self._counted: set[str] = set()
         self._began: float | None = None
         self.withheld: Withheld | None = None
         """Why the last ejection that was due did not happen; None once any node comes or goes."""
@@ -68,18 +67,30 @@ class FleetHealth:
     def add(self, name: str, *, is_enabled: bool) -> NodeHealth:
         """Follow one more node; one that is never asked counts for nothing."""
         node = self._nodes[name] = NodeHealth(self._settings)
-        self._enabled += is_enabled
+        self.count(name, is_enabled=is_enabled)
         return node
+
+    def count(self, name: str, *, is_enabled: bool) -> None:
+        """From now on the node counts for something, or for nothing."""
+        if is_enabled:
+            self._counted.add(name)
+        else:
+            self._counted.discard(name)
+
+    def remove(self, name: str) -> None:
+        """Follow the node no more."""
+        self._counted.discard(name)
+        del self._nodes[name]
 
     @property
     def floor(self) -> int:
         """So many nodes are never ejected."""
-        return max(1, math.ceil(self._enabled * self._settings.min_askable_share))
+        return max(1, math.ceil(len(self._counted) * self._settings.min_askable_share))
 
     @property
     def askable(self) -> int:
-        """Enabled nodes that are not ejected."""
-        return self._enabled - self._ejected
+        """Nodes that count and are not ejected."""
+        return sum(self._nodes[name].state is not HealthState.EJECTED for name in self._counted)
 
     def asked(self, name: str, finding: Finding, now: float) -> Change | None:
         """Take in what became of a request for offers."""
@@ -168,10 +179,6 @@ class FleetHealth:
         node = self._nodes[name]
         if (node.state, node.cause) == before or node.cause is None:
             return None
-        was_ejected, is_ejected = (
-            state is HealthState.EJECTED for state in (before[0], node.state)
-        )
-        self._ejected += is_ejected - was_ejected
-        if node.state is HealthState.UP or was_ejected:
+        if node.state is HealthState.UP or before[0] is HealthState.EJECTED:
             self.withheld = None
         return Change(name, before[0], node.state, node.cause, now, node.until)

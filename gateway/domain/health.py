@@ -136,7 +136,11 @@ def fair_wait_of(usual_s: float | None, settings: HealthSettings) -> float:
 
 
 def _is_about_request(why: Reason) -> bool:
-    if why.code in {ReasonCode.REFUSED_CREDENTIALS, ReasonCode.SESSION_UNKNOWN}:
+    if why.code in {
+        ReasonCode.NO_CREDENTIALS,
+        ReasonCode.REFUSED_CREDENTIALS,
+        ReasonCode.SESSION_UNKNOWN,
+    }:
         return True
     return why.code is ReasonCode.ERROR_STATUS and int(why.values["status"]) < 500
 

@@ -1,8 +1,10 @@
 """A node as the configuration or its registration describes it, and how it is spoken to."""
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
+
+from gateway.wire.secret import Secret
 
 DEFAULT_MAX_IN_FLIGHT: Final = 64
 """Exchanges with one node at the same time; more wait, and waiting counts against the deadline."""
@@ -23,25 +25,25 @@ class BasicCredentials:
     """A service account at the node, HTTP Basic (RFC 7617)."""
 
     username: str
-    password: str = field(repr=False)
+    password: Secret
 
     def authorization(self, caller: str | None) -> str | None:
         """The ``Authorization`` header to send; ``caller`` is the one the client sent."""
         del caller
-        token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
-        return f"Basic {token}"
+        pair = f"{self.username}:{self.password.reveal()}"
+        return f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
 
 
 @dataclass(frozen=True, slots=True)
 class BearerCredentials:
     """A service account at the node, bearer token (RFC 6750)."""
 
-    token: str = field(repr=False)
+    token: Secret
 
     def authorization(self, caller: str | None) -> str | None:
         """The ``Authorization`` header to send; ``caller`` is the one the client sent."""
         del caller
-        return f"Bearer {self.token}"
+        return f"Bearer {self.token.reveal()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class NodeProfile:
     memory figures are known to be copies of its cores (contract of the upstream service), which
     are then unknown rather than believed. ``honours_idempotency`` is None until it was seen.
     ``simple_data``: SKAO and Rucio data are sent as the URL of the nearest replica.
+    ``identity`` is what it calls itself wherever it is registered, if that is known.
+    ``owners`` and ``groups`` are those it is asked for; both empty: everybody. ``weight`` is how
+    promising it counts beside its peers where not all are asked. ``is_registered``: it registered
+    itself, and is not from the settings.
     """
 
     name: str
@@ -81,3 +87,9 @@ class NodeProfile:
     reports_memory: bool = True
     honours_idempotency: bool | None = None
     simple_data: bool = False
+    identity: str | None = None
+    owners: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    regions: tuple[str, ...] = ()
+    weight: float = 1.0
+    is_registered: bool = False

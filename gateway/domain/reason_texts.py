@@ -72,6 +72,10 @@ NOTED: Final[Texts] = {
     "duration_unknown": ("Duration not known", "The offer does not say how long it lasts."),
     "start_unknown": ("Start not known", "The offer does not say when it starts."),
     "expiry_unknown": ("Expiry not known", "The offer does not say how long it is held."),
+    "limited_by_quota": (
+        "Limited by a quota",
+        "There is room for ${room} more live offers; up to ${limit} would have been given.",
+    ),
     "nodes_not_asked": ("More nodes there", "${nodes} more nodes were not asked: ${why}"),
 }
 """Qualify an offer, or the whole set, without dropping anything."""
@@ -127,13 +131,33 @@ DROPPED: Final[Texts] = {
     "invalid_offer": ("Unreadable", "The offer cannot be passed on: ${detail}"),
     "over_per_node": ("Over per_node", "${per_node} offers of ${node} are kept already."),
     "over_limit": ("Over limit", "${limit} offers are kept already."),
+    "longer_way": ("Longer way", "The node that makes this offer is reached by a shorter way too."),
 }
 """An offer is not passed on."""
 
 SKIPPED: Final[Texts] = {
     "not_wanted": ("Not wanted", "The client asked for other nodes only."),
+    "node_not_permitted": (
+        "Not permitted",
+        "The rules of this gateway do not let you use the node.",
+    ),
+    "node_reserved": ("Reserved", "The node serves other owners and groups only."),
     "disabled": ("Disabled", "The node is switched off in the gateway's configuration."),
     "draining": ("Draining", "The node takes no new requests."),
+    "lease_expired": (
+        "Lease over",
+        "The node has not renewed its registration, which was over at ${since}.",
+    ),
+    "node_left": ("Left", "The node left the federation at ${since}; its sessions are followed."),
+    "credentials_sealed": (
+        "Credentials sealed",
+        "The gateway cannot read what to log in with at the node: its secret_key is another.",
+    ),
+    "kind_not_listed": ("Kind not listed", "The node does not list ${kinds} among its kinds."),
+    "beyond_node_limits": (
+        "Beyond its limits",
+        "${needed} ${what} are needed, the node gives one request ${limit} at most.",
+    ),
     "kind_refused_before": (
         "Kind refused before",
         "The node did not know ${kinds} when last asked; it is asked again after ${until}.",
@@ -145,6 +169,7 @@ SKIPPED: Final[Texts] = {
     "asked_to_wait": ("Asked to wait", "The node wants to be asked again from ${until} on."),
     "path_loop": ("Loop", "The request has passed this gateway or node already."),
     "hop_limit": ("Too many hops", "The request has passed ${hops} gateways, ${limit} allowed."),
+    "asked_already": ("Asked already", "The same request came by another way, answered there."),
     "not_needed": ("Not needed", "Nodes asked before it gave offers enough."),
     "hold_limit": ("Hold limit", "Nodes asked before it hold as much as one request may."),
     "no_time_left": ("No time left", "The time was over before it was its turn to be asked."),
@@ -152,6 +177,7 @@ SKIPPED: Final[Texts] = {
 """A node was not asked."""
 
 SILENT: Final[Texts] = {
+    "node_removed": ("Removed", "The node is not registered any more."),
     "connection_refused": ("Connection refused", "The node refuses the connection."),
     "name_unknown": ("Name unknown", "The node's host name cannot be resolved."),
     "tls_failed": ("No secure connection", "The node's certificate or protocol is not trusted."),
@@ -163,6 +189,7 @@ SILENT: Final[Texts] = {
     "body_timeout": ("Answer cut by time", "The answer was not whole before the deadline."),
     "connection_lost": ("Connection lost", "The connection ended before the answer was whole."),
     "error_status": ("Failed", "The node answered with HTTP status ${status}."),
+    "no_credentials": ("No credentials", "Nothing to log in with at the node: ${detail}"),
     "refused_credentials": ("Credentials refused", "The node refuses the credentials sent."),
     "answer_too_large": ("Answer too large", "The answer is larger than this gateway reads."),
     "invalid_answer": ("Unreadable answer", "The answer cannot be used: ${detail}"),
@@ -249,3 +276,24 @@ LAKE: Final[Texts] = {
     ),
 }
 """A data lake could not be asked, or not in full."""
+
+REFUSED: Final[Texts] = {
+    "submit_not_permitted": (
+        "Not permitted",
+        "The rules of this gateway do not let you ask for offers.",
+    ),
+    "kind_not_permitted": (
+        "Kind not permitted",
+        "The rules of this gateway do not let you use components of the kind ${kind}.",
+    ),
+    "quota_offers": (
+        "Too many offers",
+        "${holder} holds ${held} live offers, ${limit} allowed: let some go, accept one, or wait "
+        "until they expire.",
+    ),
+    "quota_sessions": (
+        "Too many sessions",
+        "${holder} has ${held} live sessions, ${limit} allowed: wait for one to end, or cancel.",
+    ),
+}
+"""The caller may not ask this, or holds as much as it may already."""

@@ -18,7 +18,7 @@ from gateway.wire.documents import Document
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel
 
-REASONS_VERSION: Final = 3
+REASONS_VERSION: Final = 4
 """Raised whenever a code is added, or its text changes what it says."""
 
 
@@ -43,6 +43,8 @@ class AppliesTo(StrEnum):
     """What is known, or not known, of where a request's data are."""
     LAKE = "lake"
     """A data lake could not be asked, or not in full."""
+    REFUSED = "refused"
+    """The caller may not ask this, or holds as much as it may already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ReasonCode(StrEnum):
     START_UNKNOWN = "start_unknown"
     EXPIRY_UNKNOWN = "expiry_unknown"
     NODES_NOT_ASKED = "nodes_not_asked"
+    LIMITED_BY_QUOTA = "limited_by_quota"
 
     BELOW_MINIMUM_CORES = "below_minimum_cores"
     ABOVE_MAXIMUM_CORES = "above_maximum_cores"
@@ -106,19 +109,29 @@ class ReasonCode(StrEnum):
     INVALID_OFFER = "invalid_offer"
     OVER_PER_NODE = "over_per_node"
     OVER_LIMIT = "over_limit"
+    LONGER_WAY = "longer_way"
 
     NOT_WANTED = "not_wanted"
+    NODE_NOT_PERMITTED = "node_not_permitted"
+    NODE_RESERVED = "node_reserved"
     DISABLED = "disabled"
     DRAINING = "draining"
+    LEASE_EXPIRED = "lease_expired"
+    NODE_LEFT = "node_left"
+    CREDENTIALS_SEALED = "credentials_sealed"
+    KIND_NOT_LISTED = "kind_not_listed"
+    BEYOND_NODE_LIMITS = "beyond_node_limits"
     KIND_REFUSED_BEFORE = "kind_refused_before"
     EJECTED = "ejected"
     ASKED_TO_WAIT = "asked_to_wait"
     PATH_LOOP = "path_loop"
     HOP_LIMIT = "hop_limit"
+    ASKED_ALREADY = "asked_already"
     NOT_NEEDED = "not_needed"
     HOLD_LIMIT = "hold_limit"
     NO_TIME_LEFT = "no_time_left"
 
+    NODE_REMOVED = "node_removed"
     CONNECTION_REFUSED = "connection_refused"
     NAME_UNKNOWN = "name_unknown"
     TLS_FAILED = "tls_failed"
@@ -131,6 +144,7 @@ class ReasonCode(StrEnum):
     CONNECTION_LOST = "connection_lost"
     ERROR_STATUS = "error_status"
     REFUSED_CREDENTIALS = "refused_credentials"
+    NO_CREDENTIALS = "no_credentials"
     ANSWER_TOO_LARGE = "answer_too_large"
     INVALID_ANSWER = "invalid_answer"
     NOT_WAITED_FOR = "not_waited_for"
@@ -164,6 +178,11 @@ class ReasonCode(StrEnum):
     LAKE_INVALID_ANSWER = "lake_invalid_answer"
     TOPOLOGY_STALE = "topology_stale"
 
+    SUBMIT_NOT_PERMITTED = "submit_not_permitted"
+    KIND_NOT_PERMITTED = "kind_not_permitted"
+    QUOTA_OFFERS = "quota_offers"
+    QUOTA_SESSIONS = "quota_sessions"
+
 
 _TEXTS: Final[tuple[tuple[AppliesTo, MessageLevel, reason_texts.Texts], ...]] = (
     (AppliesTo.KEPT, MessageLevel.INFO, reason_texts.KEPT),
@@ -175,6 +194,7 @@ _TEXTS: Final[tuple[tuple[AppliesTo, MessageLevel, reason_texts.Texts], ...]] = 
     (AppliesTo.SESSION, MessageLevel.WARN, reason_texts.SESSION),
     (AppliesTo.DATA, MessageLevel.INFO, reason_texts.DATA),
     (AppliesTo.LAKE, MessageLevel.WARN, reason_texts.LAKE),
+    (AppliesTo.REFUSED, MessageLevel.WARN, reason_texts.REFUSED),
 )
 
 REASONS: Final[Mapping[ReasonCode, ReasonEntry]] = {
@@ -194,7 +214,7 @@ _PARTS: Final = {code: _NAME.split(entry.text) for code, entry in REASONS.items(
 _UNKNOWN: Final = "unknown"
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One reason: its code and the facts of the case, which fill the code's text."""
 
     code: ReasonCode

@@ -41,7 +41,8 @@ class Standing:
     ``yields`` is how often it had offers for such requests, 0..1; ``kept_share`` how often it kept
     its word, in millionths. ``mean_s`` and ``proximity`` (of the data, in
     millionths) are None where not known. ``turn`` is the number of the last request it was asked
-    for, 0 for never.
+    for, 0 for never. ``weight`` is how much its operator wants it to be asked: twice the weight
+    counts as twice as promising.
     """
 
     node: str
@@ -50,13 +51,17 @@ class Standing:
     mean_s: float | None = None
     proximity: int | None = None
     turn: int = 0
+    weight: float = 1.0
 
     def worth(self) -> float:
-        """How promising it is to ask, 0..1. Data far away halve it at most: they can be moved."""
+        """How promising it is to ask, 0..1 at weight 1.
+
+        Data far away halve it at most: they can be moved.
+        """
         mean_s = _UNTRIED_S if self.mean_s is None else self.mean_s
         speed = _QUICK_S / (_QUICK_S + mean_s)
         near = UNKNOWN if self.proximity is None else self.proximity / WHOLE
-        return self.yields * (self.kept_share / WHOLE) * speed * (1 + near) / 2
+        return self.weight * self.yields * (self.kept_share / WHOLE) * speed * (1 + near) / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What clients, gateways and nodes say to each other in headers, beside the documents."""
 
 from typing import Final, TypeVar
+from uuid import UUID
 
 from aiohttp import hdrs, web
 from marshmallow import Schema, fields, validate
@@ -11,6 +12,7 @@ from gateway.wire.documents import Document
 from gateway.wire.headers import (
     FEDERATION_BUDGET_MS,
     FEDERATION_PATH,
+    FEDERATION_REQUEST,
     IDEMPOTENCY_KEY,
     PREFER,
     Preferences,
@@ -41,6 +43,10 @@ class OfferHeadersSchema(Schema):
     federation_path = fields.String(
         data_key=FEDERATION_PATH,
         metadata={"description": "The gateways that a request has passed, separated by commas."},
+    )
+    federation_request = fields.UUID(
+        data_key=FEDERATION_REQUEST,
+        metadata={"description": "The client's request, told apart from the ways it takes here."},
     )
     federation_budget_ms = fields.String(
         data_key=FEDERATION_BUDGET_MS,
@@ -101,6 +107,21 @@ def federation_path_of(request: web.Request) -> tuple[str, ...]:
     """
     listed = _text(FEDERATION_PATH, ",".join(request.headers.getall(FEDERATION_PATH, [])))
     return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def federation_request_of(request: web.Request) -> UUID | None:
+    """Which request of a client this is a part of, if a gateway asks.
+
+    Raises
+    ------
+    MalformedRequestProblem
+        It is no UUID.
+    """
+    text = request.headers.get(FEDERATION_REQUEST)
+    try:
+        return None if text is None else UUID(text)
+    except ValueError as error:
+        raise MalformedRequestProblem(f"The header {FEDERATION_REQUEST} must be a UUID.") from error
 
 
 def budget_ms_of(request: web.Request) -> int | None:

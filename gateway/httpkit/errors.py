@@ -13,6 +13,9 @@ from gateway.wire.problem import Fault, ProblemError
 CHALLENGE = 'Basic realm="Realm"'
 """The challenge of a 401, byte for byte what the upstream service sends."""
 
+BEARER_CHALLENGE = 'Bearer realm="Realm"'
+"""The other one, where tokens are taken too (RFC 6750 §3)."""
+
 
 class ValidationProblem(ProblemError):
     """The body can be read but is not what the operation takes."""

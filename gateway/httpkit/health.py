@@ -41,13 +41,34 @@ class Lifecycle:
     def __init__(self, checks: Mapping[str, ReadinessCheck] | None = None) -> None:
         self._checks = dict(checks or {})
         self._is_draining = False
+        self._listening_at: str | None = None
+        self._watchers: list[Callable[[], None]] = []
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call this when connections are taken, and when draining begins."""
+        self._watchers.append(changed)
+
+    def begin_listening(self, url: str) -> None:
+        """From now on connections are taken, at this URL."""
+        self._listening_at = url
+        self._changed()
+
+    @property
+    def listening_at(self) -> str | None:
+        """Where connections are taken; None while they are not yet."""
+        return self._listening_at
+
     def begin_draining(self) -> None:
         """From now on not ready: the process is about to end."""
         self._is_draining = True
+        self._changed()
+
+    def _changed(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     @property
     def is_draining(self) -> bool:

@@ -28,7 +28,9 @@ OPENAPI_VERSION: Final = "3.1.0"
 """The newest version that apispec and Swagger UI both know."""
 
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})  # HEAD goes with GET
+_OWN_NOTES = frozenset({"schemas", "produces", "more_bodies"})
 _BASIC = "basic"
+_BEARER = "bearer"
 _UUID_PARAMETER: Document = {"type": "string", "format": "uuid"}
 _START: Document = {"type": "string", "pattern": REQUESTED_START_PATTERN}
 _CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
@@ -73,7 +75,7 @@ def implied_statuses(access: Access, *, has_body: bool, is_parametrised: bool) -
     """The failures that any operation of this sort can end in, without its own saying so."""
     if access is Access.OPEN:
         return set()
-    statuses = {401, 500, 503}
+    statuses = {401, 429, 500, 503}
     if access is Access.ADMIN:
         statuses.add(403)
     if is_parametrised or has_body:
@@ -144,6 +146,7 @@ class _OpenApi31(AiohttpApiSpec):  # type: ignore[misc]  # the package has no an
         self.plugin.converter.add_attribute_function(_field_to_property)
         if authentication.enabled:
             self.spec.components.security_scheme(_BASIC, {"type": "http", "scheme": _BASIC})
+            self.spec.components.security_scheme(_BEARER, {"type": "http", "scheme": _BEARER})
 
     def document_of(self, app: web.Application, url: str) -> Document:
         for route in app.router.routes():
@@ -157,12 +160,14 @@ class _OpenApi31(AiohttpApiSpec):  # type: ignore[misc]  # the package has no an
         """Add one operation. ``data`` is what the decorators left, and is not changed."""
         if method not in _METHODS:
             return
-        operation = {k: v for k, v in data.items() if k not in {"schemas", "produces"} and v != ""}
+        operation = {k: v for k, v in data.items() if k not in _OWN_NOTES and v != ""}
         media_types = data.get("produces", JSON_ONLY)
         bodies = [entry["schema"] for entry in data["schemas"] if entry["location"] == "json"]
         operation["parameters"] = self._parameters(data, url_path)
         if bodies:
             content = _content(bodies[0], media_types)
+            for media_type, schema in data.get("more_bodies", {}).items():
+                content |= _content(schema, [media_type])
             operation["requestBody"] = {"required": True, "content": content}
         access = access_of(method.upper(), url_path)
         implied = implied_statuses(
@@ -200,8 +205,12 @@ class _OpenApi31(AiohttpApiSpec):  # type: ignore[misc]  # the package has no an
         """Alternatives, one of which must hold; the empty one is anybody."""
         if access is Access.OPEN or not self._authentication.enabled:
             return []
-        is_public = access is Access.READ and self._authentication.reads is Reads.PUBLIC
-        return [{_BASIC: []}, {}] if is_public else [{_BASIC: []}]
+        alternatives: list[Document] = [{_BASIC: []}]
+        if self._authentication.issuers or access is Access.MEMBERSHIP:
+            alternatives.append({_BEARER: []})
+        if access is Access.READ and self._authentication.reads is Reads.PUBLIC:
+            alternatives.append({})
+        return alternatives
 
 
 def _content(schema: Any, media_types: Any) -> Document:

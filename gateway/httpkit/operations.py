@@ -35,6 +35,12 @@ WIRE_MEDIA_TYPES: Final = ("application/json", "application/yaml", "application/
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 """The media type of every failure, whatever the client accepts (RFC 9457 §3)."""
 
+MERGE_PATCH: Final = "application/merge-patch+json"
+"""The media type of a JSON merge patch (RFC 7396 §4)."""
+
+NOT_MODIFIED: Final[Document] = {"description": "The client has it already"}
+"""The answer 304, for ``docs``."""
+
 _BODY = "json"
 _QUERY = "querystring"
 
@@ -47,6 +53,7 @@ def docs(
     responses: Mapping[int, Document] | None = None,
     parameters: Sequence[Document] = (),
     media_types: Sequence[str] = WIRE_MEDIA_TYPES,
+    more_bodies: Mapping[str, Schema] | None = None,
 ) -> Decorator:
     """Describe an operation.
 
@@ -57,6 +64,8 @@ def docs(
         that every operation of its sort can give need no mention (``openapi.implied_statuses``).
     media_types
         What its body and its answers may be, the default first.
+    more_bodies
+        Bodies of other media types that it takes, too, with their schemas.
     """
     keys = {str(status): dict(response) for status, response in (responses or {}).items()}
     decorator: Decorator = aiohttp_apispec.docs(
@@ -66,6 +75,7 @@ def docs(
         responses=keys,
         parameters=list(parameters),
         produces=list(media_types),
+        more_bodies=dict(more_bodies or {}),
     )
     return decorator
 

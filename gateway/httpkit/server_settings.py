@@ -5,9 +5,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gateway.httpkit.settings import Secret, SecretField, SettingsSchema
+from gateway.httpkit.bearer.settings import IssuerSchema, IssuerSettings
+from gateway.httpkit.rate_settings import (
+    Network,
+    NetworkField,
+    RateLimitSchema,
+    RateLimitSettings,
+)
+from gateway.httpkit.settings import SecretField, SettingsSchema
+from gateway.httpkit.tls import TlsSchema, TlsSettings
+from gateway.wire.secret import Secret
 
 DEFAULT_MAX_BODY_BYTES: Final = 1024 * 1024
 """A request names images and data, it does not contain them: real ones are a few kilobytes."""
@@ -65,10 +74,22 @@ class AdminSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticationSettings:
-    """Who must say who they are. Not enabled, everybody is the same anonymous owner."""
+    """Who must say who they are. Not enabled, everybody is the same anonymous owner.
+
+    ``issuers`` are the OpenID providers whose tokens are taken, beside the passwords of local
+    identities.
+    """
 
     enabled: bool = True
     reads: Reads = Reads.PUBLIC
+    issuers: tuple[IssuerSettings, ...] = ()
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The ways to say who one is, by their names in ``Authorization``; none where none is."""
+        if not self.enabled:
+            return ()
+        return ("basic", "bearer") if self.issuers else ("basic",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +105,10 @@ class ServerSettings:
         no: as long as whoever sends requests here needs to notice.
     drain_s
         How long requests may still take after that.
+    tls
+        What is shown to whoever connects; without it the service speaks plain HTTP.
+    trusted_proxies
+        Whose ``X-Forwarded-For`` is believed; by default nobody's.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 8080)
@@ -95,6 +120,9 @@ class ServerSettings:
     drain_s: float = DEFAULT_DRAIN_S
     admin: AdminSettings | None = None
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
+    rate_limits: RateLimitSettings = field(default_factory=RateLimitSettings)
+    trusted_proxies: tuple[Network, ...] = ()
+    tls: TlsSettings | None = None
 
 
 def parse_listen(text: str) -> ListenAddress:
@@ -150,6 +178,19 @@ class AuthenticationSchema(SettingsSchema):
 
     enabled = fields.Boolean(truthy={True}, falsy={False})
     reads = fields.Enum(Reads, by_value=True)
+    issuers = fields.List(fields.Nested(IssuerSchema()))
+
+    @validates_schema
+    def check_issuers(self, data: dict[str, Any], **_: Any) -> None:
+        """An issuer has one set of rules; and where nobody is asked, its tokens mean nothing."""
+        issuers = data.get("issuers", ())
+        if issuers and not data.get("enabled", True):
+            raise ValidationError("need authentication.enabled", "issuers")
+        seen: set[str] = set()
+        for index, one in enumerate(issuers):
+            if one.issuer in seen:
+                raise ValidationError({"issuers": {index: {"issuer": ["is given twice"]}}})
+            seen.add(one.issuer)
 
 
 class ServerSchema(SettingsSchema):
@@ -166,3 +207,6 @@ class ServerSchema(SettingsSchema):
     drain_s = fields.Float(validate=validate.Range(min=0, max=3600))
     admin = fields.Nested(AdminSchema(), allow_none=True)
     authentication = fields.Nested(AuthenticationSchema())
+    rate_limits = fields.Nested(RateLimitSchema())
+    trusted_proxies = fields.List(NetworkField())
+    tls = fields.Nested(TlsSchema(), allow_none=True)

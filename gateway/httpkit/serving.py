@@ -9,14 +9,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 import structlog
 from aiohttp import web
 
+from gateway.httpkit.descriptors import raise_descriptor_limit
 from gateway.httpkit.health import LIFECYCLE
 from gateway.httpkit.server_settings import ListenAddress
+from gateway.httpkit.tls import TlsSettings, served_with
 from gateway.wire.documents import to_json
 
 BACKLOG: Final = 1024
@@ -53,18 +55,21 @@ def run(
     drain_s: float,
     notice_s: float = 0.0,
     inherited: int | None = None,
+    tls: TlsSettings | None = None,
 ) -> int:
     """Serve until told to end, on uvloop where it is installed; gives the exit status.
 
     ``inherited`` is a listening socket that a supervisor opened, served instead of ``listen``.
+    With ``tls`` it is HTTPS.
     """
+    raise_descriptor_limit()
     # The application itself is no garbage until the end.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(serve(app, listen, drain_s, notice_s, inherited))
+            runner.run(serve(app, listen, drain_s, notice_s, inherited, tls))
         except ListenError as error:
             _log.critical("cannot_listen", listen=str(listen), reason=error.reason)
             return 1
@@ -77,6 +82,7 @@ async def serve(
     drain_s: float,
     notice_s: float = 0.0,
     inherited: int | None = None,
+    tls: TlsSettings | None = None,
 ) -> None:
     """Serve until a signal comes, then end what has begun, for ``drain_s`` at most.
 
@@ -89,15 +95,17 @@ async def serve(
     ------
     ListenError
     """
-    with _signals(ends_with_stdin=inherited is not None) as next_signal:
+    async with AsyncExitStack() as stack:
+        next_signal = stack.enter_context(_signals(ends_with_stdin=inherited is not None))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
         try:
             await runner.setup()
+            context = await stack.enter_async_context(served_with(tls))
             opened = listening(listen) if inherited is None else socket.socket(fileno=inherited)
             address = ListenAddress(listen.host, opened.getsockname()[1])
-            site = web.SockSite(runner, opened, backlog=BACKLOG)
+            site = web.SockSite(runner, opened, backlog=BACKLOG, ssl_context=context)
             await site.start()
-            announce(address)
+            app[LIFECYCLE].begin_listening(announce(address, is_tls=tls is not None))
             await next_signal.wait()
             next_signal.clear()
             app[LIFECYCLE].begin_draining()
@@ -147,13 +155,14 @@ async def _drain(app: web.Application, next_signal: asyncio.Event, drain_s: floa
         _log.warning("drain_cut_short")
 
 
-def announce(address: ListenAddress) -> None:
-    """Say on standard output that connections are taken, and where."""
+def announce(address: ListenAddress, *, is_tls: bool) -> str:
+    """Say on standard output that connections are taken, and where; gives the URL."""
     host = _WILDCARDS.get(address.host, address.host)
-    url = f"http://{ListenAddress(host, address.port)}"
+    url = f"{'https' if is_tls else 'http'}://{ListenAddress(host, address.port)}"
     sys.stdout.write(to_json({"event": "listening", "url": url}).decode() + "\n")
     sys.stdout.flush()
     _log.info("listening", url=url)
+    return url
 
 
 @contextmanager

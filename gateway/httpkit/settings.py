@@ -8,16 +8,14 @@ from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as dataclass_fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import yaml
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load
 from marshmallow_oneofschema.one_of_schema import OneOfSchema
 
 from gateway.wire.documents import Document
-
-MAX_SECRET_BYTES: Final = 64 * 1024
-"""A file named as a secret and larger than this is a mistake; private keys are a few kilobytes."""
+from gateway.wire.secret import Secret, UnusableSecretError, secret_in_file
 
 _HIDDEN = "***"
 _URL_PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")
@@ -31,28 +29,6 @@ class SettingsError(Exception):
         super().__init__(f"{path}: settings not usable\n{listed}")
         self.path = path
         self.faults = faults
-
-
-class Secret:
-    """A text that no log, message or representation shows."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself: to use, not to keep."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return _HIDDEN
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +159,9 @@ def _secret_in_file(file: object, setting: str) -> Secret | _Refusal:
         return _Refusal(f"{setting} must be the name of a file")
     path = _surroundings.get().folder / file
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_SECRET_BYTES + 1)
-        text = raw.decode()
-    except OSError as error:
-        return _Refusal(f"the file {path} ({setting}) cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        return _Refusal(f"the file {path} ({setting}) is not UTF-8 text")
-    if len(raw) > MAX_SECRET_BYTES:
-        return _Refusal(f"the file {path} ({setting}) is larger than {MAX_SECRET_BYTES} bytes")
-    text = text.rstrip("\r\n")
-    return Secret(text) if text else _Refusal(f"the file {path} ({setting}) is empty")
+        return secret_in_file(path)
+    except UnusableSecretError as error:
+        return _Refusal(f"the file {path} ({setting}) {error.reason}")
 
 
 def load_settings(

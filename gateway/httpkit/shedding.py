@@ -15,7 +15,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from gateway.httpkit.answering import count_with
 from gateway.httpkit.errors import OverloadedProblem
+from gateway.httpkit.telemetry import route_of
 
 FEWEST: Final = 4
 """Heavy requests that are let in whatever the lag: a machine that others make slow still works."""
@@ -131,7 +133,7 @@ class Admission:
 class Shedding:
     """Lets requests in or turns them away, and counts the latter; one per process and registry.
 
-    ``heavy`` are method and path of what makes most work.
+    ``heavy`` are method and route template of what makes most work.
     """
 
     def __init__(
@@ -180,7 +182,7 @@ class Shedding:
         async def shedding_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path in _NEVER:
                 return await handler(request)
-            is_heavy = (request.method, request.path) in self._heavy
+            is_heavy = (request.method, route_of(request)) in self._heavy
             cause = self._admission.refuses(is_heavy=is_heavy)
             if cause is not None:
                 self._shed[is_heavy, cause].inc()
@@ -189,7 +191,7 @@ class Shedding:
                     "There is more to do than can be done in time; nothing was begun.",
                     retry_after_s=_RETRY_AFTER_S[self._turn % len(_RETRY_AFTER_S)],
                 )
-            with self._admission.answering(is_heavy=is_heavy):
-                return await handler(request)
+            count_with(request).enter_context(self._admission.answering(is_heavy=is_heavy))
+            return await handler(request)
 
         return shedding_middleware

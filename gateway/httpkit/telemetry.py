@@ -26,6 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.httpkit.access import UNMATCHED
+from gateway.httpkit.answering import answering
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.operations import docs
 from gateway.wire.headers import REQUEST_ID
@@ -151,9 +152,13 @@ def make_request_middleware(
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = clock()
+        ended: list[float] = []
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
         try:
-            with metrics.in_flight.track_inprogress(), lifecycle.request():
+            with answering(request) as counted:
+                counted.callback(lambda: ended.append(clock()))
+                counted.enter_context(metrics.in_flight.track_inprogress())
+                counted.enter_context(lifecycle.request())
                 response = await handler(request)
         except web.HTTPException as error:
             status = error.status
@@ -167,7 +172,7 @@ def make_request_middleware(
                 response.force_close()
             return response
         finally:
-            took_s = clock() - started
+            took_s = ended[0] - started
             route = route_of(request)
             metrics.observe_request(request.method, route, status, took_s)
             _log_request(request, route, status, took_s)

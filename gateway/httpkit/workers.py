@@ -48,6 +48,7 @@ class Pool:
     listen: ListenAddress
     count: int
     end_s: float
+    is_tls: bool = False
 
 
 def supervise(pool: Pool) -> int:
@@ -107,7 +108,8 @@ class Supervisor:
             try:
                 if not await self._start_all(opened):
                     return 1
-                announce(ListenAddress(self._pool.listen.host, opened.getsockname()[1]))
+                address = ListenAddress(self._pool.listen.host, opened.getsockname()[1])
+                announce(address, is_tls=self._pool.is_tls)
                 await self._keep(opened)
             finally:
                 await self._end([worker.process for worker in self._workers])

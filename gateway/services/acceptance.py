@@ -15,6 +15,7 @@ from gateway.services.caller import Caller
 from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.node_calls import NodeCalls
+from gateway.services.quotas import QuotaService
 from gateway.services.transitions import Stores, Transitions, is_over, is_taken
 from gateway.services.verdicts import (
     Delivered,
@@ -70,6 +71,7 @@ class AcceptanceService:
         settings: SessionSettings,
         command_settings: CommandSettings,
         metrics: GatewayMetrics,
+        quotas: QuotaService,
     ) -> None:
         self._database = database
         self._stores = stores
@@ -79,6 +81,7 @@ class AcceptanceService:
         self._settings = settings
         self._commands = command_settings
         self._metrics = metrics
+        self._quotas = quotas
         self._locks = KeyedLocks()
 
     async def accept(
@@ -100,7 +103,8 @@ class AcceptanceService:
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
         UpdateRefusedError
-            It cannot be done; subclasses say what the node answered, or that it did not.
+            It cannot be done; subclasses say what the node answered, or that it did not, or that
+            the caller has sessions enough.
         """
         try:
             row = await self._accept(uuid, caller, deadline, step, gives_up_unsent=gives_up_unsent)
@@ -218,6 +222,7 @@ class AcceptanceService:
                     ):
                         raise sibling_refusal(sibling)
                     if is_first:
+                        await self._quotas.check_session(tx, caller)
                         row = await self._transitions.begin_accept(
                             tx, row, who=caller.who, delay_s=delay_s
                         )

@@ -11,19 +11,26 @@ ADMIN_OWNER: Final = ""
 class Caller:
     """Who asks. ``owner`` is None for somebody without credentials, who may at most read.
 
-    ``authorization`` is the header as it came, for nodes that get the caller's own credentials.
+    ``groups`` are those its token names; ``node`` is the registered node that calls, if one does.
+    ``origin`` is the address it calls from. ``authorization`` is the header as it came, for nodes
+    that get the caller's own credentials. ``is_stand_in``: the gateway itself acts for the owner,
+    to replace what the owner has lost; no quota stands in the way.
     """
 
     owner: str | None = None
     is_admin: bool = False
+    groups: frozenset[str] = frozenset()
+    node: str | None = None
+    origin: str | None = None
     request_id: str | None = None
     authorization: str | None = field(default=None, repr=False)
     must_own_to_read: bool = False
+    is_stand_in: bool = False
 
     @property
     def who(self) -> str:
         """The caller in the audit trail."""
-        return "admin" if self.is_admin else self.owner or "anonymous"
+        return self.owner or ("admin" if self.is_admin else "anonymous")
 
     def owns(self, owner: str) -> bool:
         """Whether the caller may change what belongs to ``owner``."""

@@ -1,12 +1,13 @@
 """Direct execution: ask, accept the best, and fall through to the next while there is time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
 from gateway.domain.showing import show_failed_session
+from gateway.errors import SessionQuotaError
 from gateway.services.acceptance import IntentStep
 from gateway.services.caller import Caller
 from gateway.services.falling_through import Accepted, FallThroughService
@@ -68,7 +69,7 @@ class DirectService:
         A node that may or may not have accepted ends the search: its session is given as it is, and
         says that the acceptance is pending. ``step`` is saved with the intent to accept.
         """
-        offerset = await self._offers.ask(question, caller)
+        offerset = await self._offers.ask(replace(question, accepts=True), caller)
         async with self._locks.of(offerset.row.uuid):
             before = await self._idempotency.settled(offerset.row.uuid)
             if before is not None:
@@ -94,9 +95,13 @@ class DirectService:
                 await self._idempotency.settle(offerset.row.uuid, row.uuid)
             return row
 
-        result = await self._falling_through.accept_first(
-            choose, caller, deadline=deadline, step=step
-        )
+        try:
+            result = await self._falling_through.accept_first(
+                choose, caller, deadline=deadline, step=step
+            )
+        except SessionQuotaError:
+            await self._letting_go.let_rest_go(offerset.row.uuid)
+            raise
         if not isinstance(result, Accepted):
             await self._letting_go.let_rest_go(offerset.row.uuid)
             return self._failed(offerset, result.attempts)

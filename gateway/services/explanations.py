@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.services.appraisal import read_request
 from gateway.services.caller import Caller
+from gateway.services.nested_explanations import NestedExplanations
 from gateway.services.offer_book import OfferBook
 from gateway.stores.offersets import OfferSetRow
 from gateway.wire.documents import Document, from_json
@@ -45,17 +46,32 @@ class RankingQuestion:
 
 
 class ExplanationService:
-    """Reads the saved inputs of rankings. ``shows_replicas``: also from where data would come."""
+    """Reads the saved inputs of rankings. ``shows_replicas``: also from where data would come.
+
+    What gateways below did is asked of them, for ``wait_s`` at most.
+    """
 
     def __init__(
-        self, book: OfferBook, policies: Mapping[str, Policy], *, shows_replicas: bool
+        self,
+        book: OfferBook,
+        policies: Mapping[str, Policy],
+        nested: NestedExplanations,
+        *,
+        shows_replicas: bool,
+        wait_s: float,
     ) -> None:
         self._book = book
+        self._nested = nested
+        self._wait_s = wait_s
         self._policies = policies
         self._shows_replicas = shows_replicas
 
-    async def explain(self, uuid: UUID, caller: Caller) -> Document:
-        """Everything that decided the offer set.
+    async def explain(
+        self, uuid: UUID, caller: Caller, *, budget_s: float | None = None
+    ) -> Document:
+        """Everything that decided the offer set; ``below``, what gateways among the nodes say.
+
+        ``budget_s`` is how long a gateway above still waits.
 
         Raises
         ------
@@ -65,13 +81,17 @@ class ExplanationService:
             It was ranked by another version.
         """
         row, record = await self._saved(uuid, caller)
-        return explain(
+        coverage = from_json(row.federation)["coverage"]
+        wait_s = self._wait_s if budget_s is None else min(budget_s, self._wait_s)
+        explanation = explain(
             replay(record),
             read_request(from_json(row.request)),
             offerset=uuid,
-            coverage=from_json(row.federation)["coverage"],
+            coverage=coverage,
             shows_sources=self._shows_replicas or caller.is_admin,
         )
+        below = await self._nested.read(coverage, caller, wait_s)
+        return explanation | {"below": below} if below else explanation
 
     async def rank(self, uuid: UUID, question: RankingQuestion, caller: Caller) -> Document:
         """The order that the question leads to, beside the one that was given out.

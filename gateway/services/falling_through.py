@@ -8,7 +8,7 @@ from uuid import UUID
 from gateway.clock import Clock
 from gateway.domain.falling_through import FallThrough, allowed
 from gateway.domain.record import RecordVersionError, record_from_json
-from gateway.errors import AcceptPendingError, UpdateRefusedError
+from gateway.errors import AcceptPendingError, SessionQuotaError, UpdateRefusedError
 from gateway.services.acceptance import AcceptanceService, IntentStep
 from gateway.services.appraisal import read_request
 from gateway.services.caller import Caller
@@ -83,6 +83,8 @@ class FallThroughService:
 
         Raises
         ------
+        SessionQuotaError
+            The caller has sessions enough, whichever offer it is.
         ProblemError
             Of another kind than a refusal: the search is over, and so far nothing was accepted.
         """
@@ -99,6 +101,8 @@ class FallThroughService:
                 accepted = await self._acceptance.accept(
                     row.uuid, caller, deadline=deadline, step=step, gives_up_unsent=not is_last
                 )
+            except SessionQuotaError:
+                raise  # no other offer would be taken, either
             except UpdateRefusedError as refusal:
                 first = first or refusal
                 attempts.append(self._attempt(row, refusal.detail))

@@ -112,13 +112,13 @@ class GatewayMetrics:
         """Count one acceptance; ``outcome`` is one of ``ACCEPTS``."""
         self._accepts[outcome].inc()
 
-    def delivered(self, outcome: str) -> None:
-        """Count one try to deliver a command; ``outcome`` is one of ``DELIVERIES``."""
-        self._deliveries[outcome].inc()
+    def delivered(self, outcome: str, sessions: int) -> None:
+        """Count tries to tell a node of so many; ``outcome`` is one of ``DELIVERIES``."""
+        self._deliveries[outcome].inc(sessions)
 
-    def orphaned(self, node: str) -> None:
-        """Count one hold that is left to its expiry."""
-        self._orphans.labels(node).inc()
+    def orphaned(self, node: str, holds: int) -> None:
+        """Count holds that are left to their expiry."""
+        self._orphans.labels(node).inc(holds)
 
     def show_sessions(self, counts: Mapping[SessionPhase, int]) -> None:
         """Show how many sessions stand in each phase."""

@@ -45,6 +45,11 @@ class HealthMetrics:
         for cause in EJECTION_CAUSES:
             self._ejections.labels(node, cause.value)
 
+    def removed(self, node: str) -> None:
+        """A node is followed no more: it is in no state. Labels cannot be taken back."""
+        for state in HealthState:
+            self._states.labels(node, state.value).set(0)
+
     def ejected(self, node: str, cause: Cause) -> None:
         """Count one ejection."""
         self._ejections.labels(node, cause.value).inc()

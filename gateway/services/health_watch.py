@@ -16,7 +16,7 @@ from gateway.settings import HealthSettings
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
 
-MAX_CHANGES: Final = 16
+MAX_CHANGES: Final = 20
 """Changes of a node that are remembered: some hours of a node that comes and goes."""
 
 _BAD: Final = frozenset({HealthState.DEGRADED, HealthState.EJECTED})
@@ -73,7 +73,10 @@ class HealthSnapshot:
 
 
 class HealthWatch:
-    """Follows every node. ``clock`` is the time of day in UTC, ``monotonic`` never jumps."""
+    """Follows every node. ``clock`` is the time of day in UTC, ``monotonic`` never jumps.
+
+    What is told of a node that is followed no more, by a call that was under way, is let go.
+    """
 
     def __init__(
         self,
@@ -97,22 +100,36 @@ class HealthWatch:
         self._metrics.added(node)
         return self._fleet.add(node, is_enabled=is_enabled)
 
+    def count(self, node: str, *, is_enabled: bool) -> None:
+        """Whether the node counts among those that may be asked has changed."""
+        self._fleet.count(node, is_enabled=is_enabled)
+
+    def remove(self, node: str) -> None:
+        """Follow the node no more."""
+        self._fleet.remove(node)
+        del self._changes[node]
+        self._metrics.removed(node)
+
     def asked(self, node: str, finding: Finding, now: float) -> None:
         """Take in what became of a request for offers; ``now`` is of the monotonic clock."""
-        self._tell(self._fleet.asked(node, finding, now))
+        if node in self._changes:
+            self._tell(self._fleet.asked(node, finding, now))
 
     def heard(self, node: str, now: float) -> None:
         """A call about one session was answered, whatever the answer."""
-        self._tell(self._fleet.heard(node, now))
+        if node in self._changes:
+            self._tell(self._fleet.heard(node, now))
 
     def missed(self, node: str, now: float) -> None:
         """A call about one session found no connection."""
-        self._tell(self._fleet.missed(node, now))
+        if node in self._changes:
+            self._tell(self._fleet.missed(node, now))
 
     def probed(self, node: str, outcome: str, now: float, *, is_well: bool) -> None:
         """Take in a probe; ``outcome`` is one of ``health_metrics.PROBES``."""
-        self._metrics.probed(node, outcome)
-        self._tell(self._fleet.probed(node, now, is_well=is_well))
+        if node in self._changes:
+            self._metrics.probed(node, outcome)
+            self._tell(self._fleet.probed(node, now, is_well=is_well))
 
     def sweep(self) -> None:
         """Hold the nodes against each other."""
@@ -129,7 +146,7 @@ class HealthWatch:
             until=None if health.until is None else self.time_of(health.until),
             good_share=health.share(now),
             ejections=health.ejections(now),
-            changes=tuple(reversed(self._changes[node])),
+            changes=tuple(reversed(self._changes.get(node, ()))),
         )
 
     def time_of(self, monotonic: float) -> datetime:

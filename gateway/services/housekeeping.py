@@ -10,7 +10,6 @@ from gateway.services.gateway_metrics import COMMANDS, GatewayMetrics
 from gateway.services.sessions import SessionService
 from gateway.services.transitions import Stores, Transitions
 from gateway.settings import SessionSettings
-from gateway.stores.commands import Backlog
 from gateway.stores.database import Database
 from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.offersets import OfferSetStore
@@ -100,13 +99,15 @@ class Housekeeping:
         """Bring the gauges up to date."""
         async with self._database.reading() as reader:
             counts = await self._stores.sessions.count_by_phase(reader)
-            backlog = await self._stores.commands.backlog(reader)
+            commands = await self._stores.commands.backlog(reader)
+            unkept = await self._stores.unkept.backlog(reader)
         now = self._clock.now()
         self._metrics.show_sessions(counts)
         for phase in COMMANDS:
-            waiting = backlog.get(phase, Backlog(0, now))
-            age_s = max((now - waiting.oldest).total_seconds(), 0.0)
-            self._metrics.show_backlog(phase, waiting.pending, age_s)
+            waiting = [part[phase] for part in (commands, unkept) if phase in part]
+            oldest = min((one.oldest for one in waiting), default=now)
+            age_s = max((now - oldest).total_seconds(), 0.0)
+            self._metrics.show_backlog(phase, sum(one.pending for one in waiting), age_s)
         return MEASURE_EVERY_S
 
     async def forget_old(self) -> float:
@@ -118,6 +119,7 @@ class Housekeeping:
             await self._offersets.forget(
                 tx, ended_before=ended_before, expired_before=offers_before
             )
+            await self._offersets.forget_claims(tx, offers_before)
             await self._keys.forget(tx, offers_before)
             await self._stores.events.forget(tx, ended_before)
         return FORGET_EVERY_S

@@ -6,7 +6,8 @@ from datetime import datetime
 from gateway.domain.coverage import Outcome
 from gateway.domain.node import NodeProfile
 from gateway.domain.reasons import Reason
-from gateway.services.health_watch import HealthSnapshot
+from gateway.domain.registration import MAX_CHANGES, MemberChange, Membership, NodeStanding
+from gateway.services.health_watch import HealthSnapshot, NodeChange
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
 
@@ -23,6 +24,8 @@ class NodeSnapshot:
     """
 
     profile: NodeProfile
+    membership: Membership
+    standing: NodeStanding
     health: HealthSnapshot
     outcome: Outcome | None
     reason: Reason | None
@@ -49,7 +52,10 @@ class NodeSnapshot:
             "url": profile.url,
             "site": profile.site,
             "storage": list(profile.storage),
+            "state": self.standing.value,
             "is_enabled": profile.is_enabled,
+            "is_registered": profile.is_registered,
+            "is_draining": self.membership.is_draining,
             "honours_idempotency": self.honours_idempotency,
             "health": self.health.to_document(),
             "waits_until": format_instant(self.waits_until) if self.waits_until else None,
@@ -72,6 +78,33 @@ class NodeSnapshot:
             "track_record": self.track_record,
             "staging": self.staging,
         }
+
+    def to_admin_document(self) -> Document:
+        """The same with what only the administrator sees: for whom the node is, and its lease."""
+        profile, membership = self.profile, self.membership
+        can = membership.capabilities
+        since = membership.down_since
+        return self.to_document() | {
+            "weight": profile.weight,
+            "owners": sorted(profile.owners),
+            "groups": sorted(profile.groups),
+            "regions": list(profile.regions),
+            "down": None
+            if membership.down is None
+            else {
+                "cause": membership.down.value,
+                "since": format_instant(since) if since else None,
+            },
+            "lease": membership.lease.to_document() if membership.lease else None,
+            "capabilities": can.to_document() if can else None,
+            "changes": self._changes(),
+        }
+
+    def _changes(self) -> list[Document]:
+        """What became of the node's place and of its health, the newest first."""
+        every: list[MemberChange | NodeChange] = [*self.membership.changes, *self.health.changes]
+        every.sort(key=lambda change: change.at, reverse=True)
+        return [change.to_document() for change in every[:MAX_CHANGES]]
 
 
 def _milliseconds(seconds: float | None) -> int | None:

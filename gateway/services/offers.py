@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -105,6 +105,8 @@ class OffersService:
             There is no answer to give in time.
         KeyReusedError
             The idempotency key belongs to something else.
+        NotPermittedError, OfferQuotaError, SessionQuotaError
+            The caller may not ask this, or has as much as it may.
         """
         self._node_calls.remember(caller)
         async with self._idempotency.reserving(
@@ -115,6 +117,8 @@ class OffersService:
         ) as reservation:
             if reservation.is_answered:
                 return await self.read(reservation.offerset, caller)
+            if not await self._is_first(question.root, reservation.offerset):
+                question = replace(question, is_second=True)
             return await self._ask(question, caller, reservation)
 
     async def read(self, uuid: UUID, caller: Caller) -> OfferSetReading:
@@ -129,6 +133,10 @@ class OffersService:
         if found is None or not caller.can_read(found[0].owner):
             raise UnknownOfferSetError(uuid)
         return self._reading(*found, caller)
+
+    async def _is_first(self, root: UUID | None, offerset: UUID) -> bool:
+        """Whether the client's request has not come here by another way."""
+        return root is None or await self._book.claim(root, offerset)
 
     async def _ask(
         self, question: OfferQuestion, caller: Caller, reservation: Reservation
@@ -176,11 +184,11 @@ class OffersService:
         """Judge, rank, save; what comes after this is late."""
         question, caller, answers = plan.question, plan.caller, result.answers
         appraisal = Appraisal(self._planner.terms(plan, [answer.node for answer in answers]))
-        known = await self._book.known(answers)
         for answer in answers:
             self._learn(plan, answer)
             self._planner.learn(plan, answer)
-            appraisal.add(answer, self._registry.get(answer.node), known)
+            appraisal.add(answer, self._registry.get(answer.node))
+        appraisal.drop_longer_ways()
         decision = await self._book.decide(appraisal)
         coverage = coverage_of(
             (
@@ -206,6 +214,8 @@ class OffersService:
             coverage=coverage,
             gateway=self._name,
             is_open=is_open,
+            groups=plan.groups,
+            quota=plan.quota,
         )
         if is_open:
             self._metrics.answered("yes" if sessions else "no", len(sessions))
@@ -237,9 +247,9 @@ class OffersService:
         await plan.settled.wait()
         self._learn(plan, answer)
         node = self._registry.get(answer.node)
-        known = await self._book.known([answer], components=True)
+        known = await self._book.known(answer)
         late = Appraisal(self._planner.terms(plan))
-        if await self._book.add_late(plan.uuid, late, answer, node, known):
+        if await self._book.add_late(plan.uuid, late, answer, node, known, quota=plan.quota):
             return
         if plan.question.key is not None:
             # Whoever comes back with the key is given these holds; else they expire.

@@ -16,15 +16,20 @@ from gateway.domain.candidates import Choice, Hops, RefusalMemory, choose
 from gateway.domain.coverage import CoverageEntry, Outcome
 from gateway.domain.deadlines import FUTILE, hedge_after_s, own_limit_s
 from gateway.domain.enrichment import Enriched
+from gateway.domain.hops import hop_of
+from gateway.domain.permissions import Allowance
 from gateway.domain.policies import Policy
-from gateway.domain.reasons import reason
+from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.domain.restoring import restoring_of
 from gateway.domain.waves import Order, WaveRule
-from gateway.errors import UnknownNodeError, UnknownPolicyError
+from gateway.errors import NotPermittedError, UnknownNodeError, UnknownPolicyError
 from gateway.services.answers import FanoutResult, NodeAnswer, NodeQuestion, Pace
 from gateway.services.appraisal import Terms, read_request
 from gateway.services.caller import Caller
+from gateway.services.installation import Installation
+from gateway.services.permissions import PermissionService
 from gateway.services.placing import Placed, PlacingService
+from gateway.services.quotas import Quota, QuotaService
 from gateway.services.registry import NodeRegistry, RegisteredNode
 from gateway.services.turns import Turns
 from gateway.settings import AskingSettings, FederationSettings, PlacementSettings
@@ -44,7 +49,10 @@ class OfferQuestion:
     """One request for offers. None is the default of the federation.
 
     ``path`` is the endpoint, which idempotency keys belong to. ``hops`` are the gateways passed
-    before this one, ``budget_s`` what the last of them has left.
+    before this one, ``budget_s`` what the last of them has left; ``root`` is the client's request
+    that they all stand for. It ``is_second`` when that came here by another way before. It
+    ``accepts`` where the best offer is accepted at once; the offer set that it ``replaces`` is let
+    go of once this one stands.
     """
 
     document: Document
@@ -59,6 +67,10 @@ class OfferQuestion:
     key: str | None = None
     hops: tuple[str, ...] = ()
     budget_s: float | None = None
+    root: UUID | None = None
+    is_second: bool = False
+    accepts: bool = False
+    replaces: UUID | None = None
 
     def fingerprint(self) -> bytes:
         """What must be equal for an idempotency key to mean the same request.
@@ -80,7 +92,11 @@ class OfferQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was settled. ``deadline`` and ``late_until`` are event loop times."""
+    """What was settled. ``deadline`` and ``late_until`` are event loop times.
+
+    ``quota`` bounds what may be handed out; ``groups`` are the caller's, as far as any rule or node
+    speaks of them; ``notes`` are about the offer set as a whole.
+    """
 
     uuid: UUID
     question: OfferQuestion
@@ -95,6 +111,9 @@ class Plan:
     per_node: int
     limit: int
     placed: Placed | None
+    quota: Quota | None = None
+    groups: frozenset[str] = frozenset()
+    notes: tuple[Reason, ...] = ()
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def unasked(self, result: FanoutResult) -> tuple[CoverageEntry, ...]:
@@ -123,7 +142,11 @@ class Planner:
         settings: FederationSettings,
         asking: AskingSettings,
         placement: PlacementSettings,
+        permissions: PermissionService,
+        quotas: QuotaService,
+        installation: Installation,
     ) -> None:
+        self._installation = installation
         self._registry = registry
         self._placing = placing
         self._refusals = refusals
@@ -132,7 +155,13 @@ class Planner:
         self._settings = settings
         self._asking = asking
         self._placement = placement
+        self._permissions = permissions
+        self._quotas = quotas
         self._turns = Turns(WaveRule(asking.all_up_to, asking.wave_size, asking.wave_explored))
+
+    def _hop(self) -> str:
+        """How the path of a request names this gateway."""
+        return hop_of(self._settings.name, str(self._installation.identity))
 
     def policy(self, name: str | None) -> Policy:
         """The policy of that name, or the default one.
@@ -154,11 +183,19 @@ class Planner:
         ------
         UnknownNodeError, UnknownPolicyError
             The question names what is not here.
+        NotPermittedError, OfferQuotaError, SessionQuotaError
+            The caller may not ask this, or has as much as it may.
         """
         settings, now = self._settings, self._clock.now()
         policy = self.policy(question.policy)
         view = read_request(question.document)
-        choice = self._choice(question, view, now)
+        allowance = self._permissions.allowance_of(caller)
+        if refused := allowance.refused_request(view.kinds):
+            raise NotPermittedError([why.to_document() for why in refused])
+        choice = self._choice(question, view, now, allowance)
+        quota = self._quotas.quota_of(caller, replaces=question.replaces)
+        room = await self._quotas.check_before_asking(quota, accepts=question.accepts)
+        limit = min(question.limit or settings.limit, settings.max_limit)
         wait_s = self._wait_s(question)
         deadline = self._clock.monotonic() + wait_s
         placed = await self._placing.place(view.data, self._registry, wait_s=wait_s, now=now)
@@ -183,8 +220,11 @@ class Planner:
             deadline=deadline,
             late_until=deadline + settings.late_s,
             per_node=per_node,
-            limit=min(question.limit or settings.limit, settings.max_limit),
+            limit=limit if room is None else min(limit, room),
+            notes=() if room is None or room >= limit else (_limited(room, limit),),
             placed=placed,
+            quota=quota,
+            groups=self._groups_that_count(caller),
         )
 
     def questions(self, plan: Plan) -> Iterator[NodeQuestion]:
@@ -236,7 +276,10 @@ class Planner:
             plan.per_node,
             plan.limit,
             placements={name: placed.placements[name] for name in chosen} if placed else {},
-            data_messages=placed.messages(plan.now) if placed else (),
+            messages=(
+                *(note.to_message(plan.now) for note in plan.notes),
+                *(placed.messages(plan.now) if placed else ()),
+            ),
             restoring=partial(self._restoring, plan),
         )
 
@@ -258,7 +301,8 @@ class Planner:
             request_id=plan.caller.request_id,
             authorization=plan.caller.authorization,
             idempotency_key=key,
-            path=(*plan.question.hops, self._settings.name),
+            path=(*plan.question.hops, self._hop()),
+            root=plan.question.root or plan.uuid,
             known_kinds=plan.view.kinds - COMPONENT_KINDS,
             # More than these would be let go at once; nodes that know no limit ignore it.
             query={"limit": str(plan.per_node)},
@@ -290,7 +334,15 @@ class Planner:
         waves = max(1, math.ceil(math.log2(nodes / max(1, first) + 1)))
         return max(0.0, plan.deadline - self._clock.monotonic()) / waves
 
-    def _choice(self, question: OfferQuestion, view: RequestView, now: datetime) -> Choice:
+    def _groups_that_count(self, caller: Caller) -> frozenset[str]:
+        if not caller.groups:
+            return caller.groups
+        named = {group for node in self._registry for group in node.profile.groups}
+        return caller.groups & (named | self._permissions.groups)
+
+    def _choice(
+        self, question: OfferQuestion, view: RequestView, now: datetime, allowance: Allowance
+    ) -> Choice:
         choice = choose(
             [node.state() for node in self._registry],
             kinds=view.kinds,
@@ -298,7 +350,14 @@ class Planner:
             now=now,
             wanted=question.nodes,
             required=question.require,
-            hops=Hops(own=self._settings.name, path=question.hops, limit=self._settings.hop_limit),
+            hops=Hops(
+                own=self._hop(),
+                path=question.hops,
+                limit=self._settings.hop_limit,
+                is_second=question.is_second,
+            ),
+            barred=allowance.refused_node,
+            needs=view,
         )
         registered = sorted(node.name for node in self._registry)
         unknown = sorted({*choice.unknown_names, *(question.require - set(registered))})
@@ -314,6 +373,10 @@ class Planner:
         if question.budget_s is None:
             return wait_s
         return min(wait_s, max(question.budget_s - settings.margin_s, 0.0))
+
+
+def _limited(room: int, limit: int) -> Reason:
+    return reason(ReasonCode.LIMITED_BY_QUOTA, room=room, limit=limit)
 
 
 def _named(question: OfferQuestion) -> frozenset[str]:

@@ -60,7 +60,7 @@ class Probing:
 
     def _due_at(self, node: RegisteredNode) -> float:
         """When to probe the node next, by the monotonic clock; the first time at once."""
-        if not node.profile.is_enabled:
+        if not node.is_probed:
             return float("inf")
         if node.health.state is HealthState.EJECTED and node.health.until is not None:
             return node.health.until

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +24,7 @@ from gateway.domain.coverage import Outcome
 from gateway.domain.health import Finding, HealthState, fair_wait_of, finding_of
 from gateway.domain.latency import LatencyRecord
 from gateway.domain.reasons import Reason
+from gateway.domain.registration import ALWAYS_THERE, Down, Membership, NodeStanding, standing_of
 from gateway.domain.retry_budget import RetryBudget
 from gateway.domain.staging_record import AS_ESTIMATED, Report, StagingRecord
 from gateway.domain.track_record import WHOLE, TrackRecord
@@ -55,6 +57,7 @@ class RegisteredNode:
         profile = client.profile
         self.client = client
         self.profile = profile
+        self.membership = ALWAYS_THERE
         self.latency = LatencyRecord()
         self.health = watch.add(profile.name, is_enabled=profile.is_enabled)
         self.honours_idempotency = profile.honours_idempotency
@@ -62,7 +65,7 @@ class RegisteredNode:
         self.staging_record = StagingRecord(AS_ESTIMATED, 0, clock())
         self.last_heard: float | None = None
         """When it last said anything, by the monotonic clock."""
-        self._askable = NodeState(profile)
+        self._askable = NodeState(profile, identity=profile.identity)
         self._clock = clock
         self._monotonic = monotonic
         self._watch = watch
@@ -77,8 +80,39 @@ class RegisteredNode:
 
     @property
     def name(self) -> str:
-        """The name that the configuration gave it."""
+        """The name that the settings or its registration gave it."""
         return self.profile.name
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether anybody wants to know if it lives."""
+        return self.profile.is_enabled and self.membership.down is not Down.LEFT
+
+    @property
+    def standing(self) -> NodeStanding:
+        """Where it stands, all things considered."""
+        return standing_of(self.health.state, self.membership, is_enabled=self.profile.is_enabled)
+
+    def adopt(self, client: BrokerClient, membership: Membership) -> None:
+        """From now on it is as this client and membership say.
+
+        Calls that are under way end as they began, and what was learnt of the node stays.
+        """
+        profile = client.profile
+        self.client, self.profile, self.membership = client, profile, membership
+        can = membership.capabilities
+        knows_keys = can.idempotency if can else profile.honours_idempotency
+        if knows_keys is not None:
+            self.honours_idempotency = knows_keys
+        self._askable = NodeState(
+            profile,
+            is_draining=membership.is_draining,
+            identity=profile.identity,
+            down=membership.why_down(),
+            capabilities=can,
+        )
+        may_be_asked = not membership.is_draining and membership.down is None
+        self._watch.count(self.name, is_enabled=profile.is_enabled and may_be_asked)
 
     async def acquire(self, deadline: float, lane: Lane = Lane.OFFERS) -> None:
         """Take one of the node's places, waited for until ``deadline`` at most.
@@ -186,8 +220,8 @@ class RegisteredNode:
         health = self.health
         if health.until is None and not self._waits(self._monotonic()):
             return self._askable
-        return NodeState(
-            self.profile,
+        return replace(
+            self._askable,
             ejected_until=self._time_of(health.until),
             ejected_for=health.cause,
             waits_until=self._wanted_at(),
@@ -227,6 +261,8 @@ class RegisteredNode:
         now = self._clock()
         return NodeSnapshot(
             profile=self.profile,
+            membership=self.membership,
+            standing=self.standing,
             health=self._watch.snapshot(self.name, self.health),
             outcome=self._outcome,
             reason=self._reason,
@@ -292,6 +328,17 @@ class NodeRegistry:
             raise ValueError(message)
         node = self._nodes[name] = RegisteredNode(client, self._clock, self._monotonic, self.watch)
         return node
+
+    def remove(self, name: str) -> None:
+        """Forget a node; calls to it that are under way end as they began.
+
+        Raises
+        ------
+        KeyError
+            There is none of this name.
+        """
+        del self._nodes[name]
+        self.watch.remove(name)
 
     def get(self, name: str) -> RegisteredNode:
         """The node of this name.

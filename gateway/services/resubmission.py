@@ -24,6 +24,7 @@ from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.letting_go import LettingGoService
 from gateway.services.node_calls import NodeCalls
 from gateway.services.offers import OffersService
+from gateway.services.quotas import QuotaService
 from gateway.services.registry import NodeRegistry
 from gateway.services.resubmission_question import again
 from gateway.services.sessions import SessionService
@@ -74,6 +75,7 @@ class ResubmissionService:
         settings: SessionSettings,
         command_settings: CommandSettings,
         metrics: GatewayMetrics,
+        quotas: QuotaService,
     ) -> None:
         self._database = database
         self._stores = stores
@@ -89,6 +91,7 @@ class ResubmissionService:
         self._settings = settings
         self._commands = command_settings
         self._metrics = metrics
+        self._quotas = quotas
         # The grace begins with this process: nobody is lost because the gateway was away.
         self._listening_since = clock.now()
 
@@ -204,10 +207,14 @@ class ResubmissionService:
     async def _ask_and_accept(
         self, held: Resubmission, lost: SessionRow, first: OfferSetRow
     ) -> None:
+        async with self._database.reading() as reader:
+            groups = await self._quotas.groups_of(reader, first.uuid)
         caller = Caller(
             owner=lost.owner,
             is_admin=lost.owner == ADMIN_OWNER,
+            groups=groups,
             authorization=self._nodes.remembered_authorization(lost.owner),
+            is_stand_in=True,
         )
         question = again(
             first,

@@ -1,6 +1,7 @@
-"""The question that is asked again for a session whose node is lost."""
+"""The question that was asked before, to be asked again."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from gateway.domain.coverage import Outcome
@@ -23,17 +24,21 @@ def again(
     The same attempt is the same question, so that one that was cut short is answered alike. A
     policy that is not known any more is replaced by the default one.
     """
-    record = _record(first)
-    wanted = _wanted(from_json(first.federation))
-    nodes = [node for node in registered if wanted is None or node in wanted]
+    before = as_before(first, PATH)
+    nodes = [node for node in registered if before.nodes is None or node in before.nodes]
+    return replace(before, nodes=frozenset(nodes) - {lost.node}, key=f"{lost.uuid}:{attempt}")
+
+
+def as_before(offerset: OfferSetRow, path: str) -> OfferQuestion:
+    """What was asked when the offer set was made, to be asked anew at ``path``."""
+    record = _record(offerset)
     return OfferQuestion(
-        document=from_json(first.request),
-        path=PATH,
+        document=from_json(offerset.request),
+        path=path,
         limit=record.limit if record else None,
         per_node=record.per_node if record else None,
         policy=record.policy.name if record else None,
-        nodes=frozenset(nodes) - {lost.node},
-        key=f"{lost.uuid}:{attempt}",
+        nodes=_wanted(from_json(offerset.federation)),
     )
 
 

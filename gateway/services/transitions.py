@@ -25,6 +25,7 @@ from gateway.stores.database import Transaction
 from gateway.stores.events import Event, EventStore
 from gateway.stores.resubmissions import Resubmission, ResubmissionStore
 from gateway.stores.sessions import SessionRow, SessionStore
+from gateway.stores.unkept import Unkept, UnkeptStore
 from gateway.wire.documents import from_json, to_json
 from gateway.wire.messages import message
 from gateway.wire.phases import (
@@ -53,6 +54,7 @@ class Stores:
     commands: CommandStore
     events: EventStore
     resubmissions: ResubmissionStore
+    unkept: UnkeptStore
 
     async def session(self, tx: Transaction, uuid: UUID) -> SessionRow:
         """The session of that UUID.
@@ -86,8 +88,8 @@ class Stores:
 class Transitions:
     """Moves sessions. Nothing here speaks to a node: that follows, once the move is saved.
 
-    ``wake`` is set whenever a command was written, for whoever delivers them; ``feedback`` is told
-    of what nodes say they have staged.
+    ``wake`` is set whenever a command was written, ``wake_unkept`` when there are holds to let go
+    of, for whoever delivers them; ``feedback`` is told of what nodes say they have staged.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Transitions:
         clock: Clock,
         settings: CommandSettings,
         wake: asyncio.Event,
+        wake_unkept: asyncio.Event,
         feedback: StagingFeedback,
         metrics: GatewayMetrics,
     ) -> None:
@@ -105,6 +108,7 @@ class Transitions:
         self._settings = settings
         self._metrics = metrics
         self.wake = wake
+        self._wake_unkept = wake_unkept
 
     async def command(
         self, tx: Transaction, row: SessionRow, phase: SessionPhase, *, delay_s: float = 0.0
@@ -113,13 +117,19 @@ class Transitions:
         await self._stores.commands.put(tx, [self._wish(row, phase, self._clock.now(), delay_s)])
         self.wake.set()
 
-    async def reject_holds(self, tx: Transaction, rows: Sequence[SessionRow]) -> None:
-        """Have nodes let go of holds that are kept only to be let go of."""
-        now = self._clock.now()
-        await self._stores.commands.put(
-            tx, [self._wish(row, SessionPhase.REJECTED, now) for row in rows]
-        )
-        self.wake.set()
+    async def let_unkept_go(self, tx: Transaction, holds: Sequence[Unkept]) -> None:
+        """Have nodes told of holds that nobody was shown."""
+        await self._stores.unkept.put(tx, holds, self._clock.now())
+        self._wake_unkept.set()
+
+    def give_up_offer(self, expires: datetime | None, now: datetime) -> datetime:
+        """Until when the node of an offer is told to let go of it.
+
+        It ends by itself: nobody needs telling after that.
+        """
+        if expires is None:
+            return now + timedelta(seconds=self._settings.give_up_s)
+        return max(now, expires) + timedelta(seconds=NODE_GRACE_S)
 
     def _wish(
         self, row: SessionRow, phase: SessionPhase, now: datetime, delay_s: float = 0.0
@@ -129,11 +139,8 @@ class Transitions:
         elif phase is SessionPhase.CANCELLED or row.asked is SessionPhase.ACCEPTED:
             # It runs or may run: only its node can end it, however late that is there again.
             give_up = now + timedelta(days=self._settings.cancel_days)
-        elif row.expires is not None:
-            # Only on offer, it ends by itself: nobody needs telling after that.
-            give_up = max(now, row.expires) + timedelta(seconds=NODE_GRACE_S)
         else:
-            give_up = now + timedelta(seconds=self._settings.give_up_s)
+            give_up = self.give_up_offer(row.expires, now)
         return Wish(
             session=row.uuid,
             node=row.node,

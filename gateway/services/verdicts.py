@@ -14,7 +14,14 @@ from gateway.clients.exchange import (
 )
 from gateway.errors import AcceptPendingError, UpdateRefusedError
 from gateway.stores.sessions import SessionRow
+from gateway.wire.decode import messages_of
 from gateway.wire.phases import SessionPhase, is_terminal
+
+TOO_LATE: Final = "the time to deliver it was over before it was sent"
+"""Why a node was not told by a process that was held up."""
+
+UNREGISTERED: Final = "node is not registered"
+"""Why nobody can be told."""
 
 SIBLING_ACCEPTED: Final = "urn:sibling-accepted"
 """The code of the refusal to accept a second offer of one set."""
@@ -57,7 +64,7 @@ def why_not(error: NodeError) -> str:
 
 def phase_said(reply: SessionReply) -> str:
     """What the node shows instead of what it was asked for, with its last message."""
-    reasons = [str(m["message"]) for m in reply.view.messages if m.get("message")]
+    reasons = [str(m["message"]) for m in messages_of(reply.raw) if m.get("message")]
     said = f"it shows {reply.view.phase.value}"
     return f"{said} ({reasons[-1]})" if reasons else said
 

@@ -13,6 +13,12 @@ Source: IETF draft-ietf-httpapi-idempotency-key-header.
 FEDERATION_PATH: Final = "Federation-Path"
 """Gateways already passed, in order, separated by commas: finds loops, counts hops."""
 
+FEDERATION_REQUEST: Final = "Federation-Request"
+"""The UUID of the offer set at the gateway that the client asked, the same all the way down.
+
+Whoever is reached by two ways answers the first, and says NO to the second.
+"""
+
 FEDERATION_BUDGET_MS: Final = "Federation-Budget-Ms"
 """What is left of the deadline, in whole milliseconds."""
 

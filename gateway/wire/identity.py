@@ -1,8 +1,9 @@
-"""Local identities: people whom a service knows by name and password.
+"""Local identities: people whom a service knows by name and password, and who is shut out.
 
 Both services keep them; where they are kept is each service's own store.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -10,11 +11,43 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class StoredIdentity:
-    """One person. ``password_hash`` is an encoded argon2 hash, kept out of the representation."""
+    """One person. ``password_hash`` is an encoded argon2 hash, kept out of the representation.
+
+    ``is_revoked``: its credentials are refused, and what it owns is still its own.
+    """
 
     uuid: UUID
     username: str
     password_hash: str = field(repr=False)
+    groups: frozenset[str] = frozenset()
+    is_revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChange:
+    """What is to be changed of an identity; None leaves it as it is."""
+
+    password_hash: str | None = field(default=None, repr=False)
+    groups: frozenset[str] | None = None
+    is_revoked: bool | None = None
+
+    def of(self, identity: StoredIdentity) -> StoredIdentity:
+        """The identity after the change."""
+        return StoredIdentity(
+            identity.uuid,
+            identity.username,
+            identity.password_hash if self.password_hash is None else self.password_hash,
+            identity.groups if self.groups is None else self.groups,
+            identity.is_revoked if self.is_revoked is None else self.is_revoked,
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Subject:
+    """Somebody whom an issuer of tokens vouches for: ``iss`` and ``sub`` of the tokens."""
+
+    issuer: str
+    subject: str
 
 
 class DuplicateIdentityError(Exception):
@@ -32,6 +65,14 @@ class IdentityStore(Protocol):
         """The identity of that name."""
         ...
 
+    async def get(self, uuid: UUID) -> StoredIdentity | None:
+        """The identity with that UUID."""
+        ...
+
+    async def page(self, after: str, limit: int) -> Sequence[StoredIdentity]:
+        """At most ``limit`` identities in the order of their names, from behind that name on."""
+        ...
+
     async def add(self, identity: StoredIdentity) -> StoredIdentity:
         """Save a new identity and give it back.
 
@@ -40,4 +81,32 @@ class IdentityStore(Protocol):
         DuplicateIdentityError
             If the username is taken, decided by the store itself (two may come at once).
         """
+        ...
+
+    async def change(self, uuid: UUID, change: IdentityChange) -> StoredIdentity | None:
+        """Change an identity and give it back; None where there is none."""
+        ...
+
+    async def remove(self, uuid: UUID) -> bool:
+        """Forget an identity; whether there was one. What it owned stays, and is nobody's."""
+        ...
+
+
+class RevocationStore(Protocol):
+    """Where a service keeps which subjects of issuers are shut out, whatever tokens they have."""
+
+    async def is_revoked(self, subject: Subject) -> bool:
+        """Whether this one is."""
+        ...
+
+    async def revocations(self, after: Subject | None, limit: int) -> Sequence[Subject]:
+        """At most ``limit`` of them in order, from behind that one on."""
+        ...
+
+    async def revoke(self, subject: Subject) -> None:
+        """Shut somebody out; once more changes nothing."""
+        ...
+
+    async def restore(self, subject: Subject) -> bool:
+        """Let somebody in again; whether they were shut out."""
         ...

@@ -61,6 +61,13 @@ ENUM_UPDATE: Final = "uri:enum-value-update"
 INTEGER_UPDATE: Final = "uri:integer-value-update"
 DELTA_UPDATE: Final = "uri:integer-delta-update"
 
+COMPONENT_OPTION: Final = "uri:component-value-option"
+COMPONENT_UPDATE: Final = "uri:component-value-update"
+"""Ours, in the manner of the schema's: a component to be supplied at a path of a draft."""
+
+DRAFT: Final = "urn:execbroker:draft"
+"""Ours: a request that is being written."""
+
 MONETARY_COST: Final = "urn:ivoa:calycopis:cost:monetary"
 ENERGY_COST: Final = "urn:ivoa:calycopis:cost:energy"
 CARBON_COST: Final = "urn:ivoa:calycopis:cost:carbon"

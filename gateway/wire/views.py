@@ -14,8 +14,9 @@ from gateway.wire.phases import SessionPhase
 from gateway.wire.times import DailyWindow, Interval, parse_daily, parse_duration, parse_interval
 
 
-# What comes by the dozen is msgspec's, which is made five times as fast.
-class Bounds(msgspec.Struct, frozen=True):
+# What comes by the dozen is msgspec's, which is made five times as fast. None of it can be part of
+# a circle, so the search for garbage need not look at it.
+class Bounds(msgspec.Struct, frozen=True, gc=False):
     """Least and most of something counted; None is not said."""
 
     min: int | None = None
@@ -26,7 +27,7 @@ UNBOUNDED: Final = Bounds()
 """Nothing said."""
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """Least and most of a cost or metric; ``type`` is the URN that says which."""
 
     type: str
@@ -34,15 +35,7 @@ class Quote(msgspec.Struct, frozen=True):
     max: float | None = None
 
 
-class OptionView(msgspec.Struct, frozen=True):
-    """A change that the session allows: ``values`` only for options of enum kind."""
-
-    kind: str
-    path: str
-    values: tuple[str, ...] = ()
-
-
-class SessionView(msgspec.Struct, frozen=True):
+class SessionView(msgspec.Struct, frozen=True, gc=False):
     """What a session or an offer says.
 
     ``start`` and ``duration`` are those of stage available, the session's own or else the compute
@@ -51,14 +44,10 @@ class SessionView(msgspec.Struct, frozen=True):
     """
 
     uuid: UUID
-    name: str | None
     phase: SessionPhase
     expires: datetime | None = None
     start: Interval | None = None
     duration: timedelta | None = None
-    prepare_start: datetime | None = None
-    prepare_duration: timedelta | None = None
-    release_duration: timedelta | None = None
     cores: Bounds | None = None
     memory_gib: Bounds | None = None
     storage_gib: Bounds | None = None
@@ -66,10 +55,6 @@ class SessionView(msgspec.Struct, frozen=True):
     metrics: tuple[Quote, ...] = ()
     compute_costs: tuple[Quote, ...] = ()
     compute_metrics: tuple[Quote, ...] = ()
-    component_uuids: tuple[UUID, ...] = ()
-    messages: tuple[Document, ...] = ()
-    options: tuple[OptionView, ...] = ()
-    connectors: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from gateway.wire.addresses import is_allowed, parse_address
 from node_stub.staging import reasons
-from node_stub.staging.addresses import is_allowed, parse_address
 from node_stub.staging.errors import RefusedError
 
 HTTP_SCHEMES: Final = frozenset({"http", "https"})

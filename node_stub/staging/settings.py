@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from gateway.httpkit.settings import Secret, SecretField, SettingsSchema
+from gateway.httpkit.settings import SecretField, SettingsSchema
+from gateway.wire.secret import Secret
 from node_stub.staging.allowlist import HTTP_SCHEMES, UrlRules
 from node_stub.staging.room import BYTES_PER_GIB
 

@@ -1,6 +1,7 @@
 """A small application on the HTTP kit: notes that anybody reads and their owners write."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -21,13 +22,16 @@ from gateway.httpkit.operations import (
     response_schema,
 )
 from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.rate_limits import RateLimits
+from gateway.httpkit.rate_settings import Network
 from gateway.httpkit.server_settings import AdminSettings, AuthenticationSettings
-from gateway.httpkit.settings import Secret
 from gateway.httpkit.telemetry import HttpMetrics
+from gateway.wire.audit import AuditSink
 from gateway.wire.documents import Document, to_json
-from gateway.wire.identity import DuplicateIdentityError, StoredIdentity
+from gateway.wire.identity import DuplicateIdentityError, IdentityChange, StoredIdentity
 from gateway.wire.schemas.blocks import OneOfKinds, WireSchema, kind, variants
 from gateway.wire.schemas.fields import UuidText, Whole
+from gateway.wire.secret import Secret
 
 CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ADMIN = AdminSettings(username="admin", password=Secret("admin-password"))
@@ -89,6 +93,25 @@ class Notes:
         if existing is not identity:
             raise DuplicateIdentityError(existing)
         return identity
+
+    async def get(self, uuid: UUID) -> StoredIdentity | None:
+        found = [one for one in self.identities.values() if one.uuid == uuid]
+        return found[0] if found else None
+
+    async def page(self, after: str, limit: int) -> Sequence[StoredIdentity]:
+        names = [name for name in sorted(self.identities) if name > after]
+        return [self.identities[name] for name in names[:limit]]
+
+    async def change(self, uuid: UUID, change: IdentityChange) -> StoredIdentity | None:
+        before = await self.get(uuid)
+        if before is None:
+            return None
+        self.identities[before.username] = change.of(before)
+        return self.identities[before.username]
+
+    async def remove(self, uuid: UUID) -> bool:
+        before = await self.get(uuid)
+        return before is not None and bool(self.identities.pop(before.username))
 
     def add_identity(self, username: str, password: str) -> StoredIdentity:
         identity = StoredIdentity(uuid4(), username, CHEAP_HASHER.hash(password))
@@ -164,6 +187,9 @@ def new_notes_app(
     authentication: AuthenticationSettings | None = None,
     checks: dict[str, ReadinessCheck] | None = None,
     hasher: PasswordHasher = CHEAP_HASHER,
+    rate_limits: RateLimits | None = None,
+    audit: AuditSink | None = None,
+    trusted_proxies: tuple[Network, ...] = (),
 ) -> web.Application:
     """The application, its identities and notes kept in ``notes``."""
     authenticator = Authenticator(
@@ -173,6 +199,9 @@ def new_notes_app(
         authenticator=authenticator,
         metrics=HttpMetrics("notes_", "1.2.3"),
         lifecycle=Lifecycle(checks),
+        rate_limits=rate_limits,
+        audit=audit,
+        trusted_proxies=trusted_proxies,
         max_body_bytes=MAX_BODY_BYTES,
     )
     app[NOTES] = notes

@@ -12,9 +12,9 @@ from gateway.cli.demo.archive import ArchiveFile, archive
 from gateway.cli.demo.asking import REQUEST, demo_request
 from gateway.cli.requests import load_request
 from gateway.httpkit.server_settings import AdminSettings
-from gateway.httpkit.settings import Secret
 from gateway.wire.documents import Document
 from gateway.wire.schemas.request import ExecutionRequestSchema
+from gateway.wire.secret import Secret
 from node_stub.config import NodeSettings, load_node_settings
 from node_stub.platforms.local.settings import LocalSettings
 from tests.support.brokers import gateway

@@ -78,7 +78,6 @@ async def test_writing_needs_credentials_and_reading_does_not(
         raw(b"alice:wonder\x00land"),
         raw(b"alice\n:wonderland"),
         raw(b"\xff\xfe:x"),
-        raw(b"alice:wonderland", scheme="Bearer"),
         {"Authorization": "Basic"},
         {"Authorization": "Basic !!!"},
         {"Authorization": "Basic YWxpY2U6d29uZGVybGFu ZA=="},
@@ -92,6 +91,18 @@ async def test_bad_credentials_are_refused_even_on_a_public_read(
     response = await client.get(NOBODY, headers=headers)
     await problem_of(response, 401, "unauthorized")
     assert response.headers["WWW-Authenticate"] == 'Basic realm="Realm"'
+    assert (await client.get("/livez", headers=headers)).status == 200
+
+
+async def test_a_token_of_no_sort_that_is_known_is_refused_as_a_token(
+    client: TestClient[Any, Any],
+) -> None:
+    headers = raw(b"alice:wonderland", scheme="Bearer")
+    response = await client.get(NOBODY, headers=headers)
+    await problem_of(response, 401, "invalid-token")
+    tried, other = response.headers.getall("WWW-Authenticate")
+    assert tried.startswith('Bearer realm="Realm", error="invalid_token"')
+    assert other == 'Basic realm="Realm"'
     assert (await client.get("/livez", headers=headers)).status == 200
 
 
@@ -207,7 +218,7 @@ async def test_only_the_administrator_makes_identities(client: TestClient[Any, A
     await problem_of(response, 401, "unauthorized")
     response = await client.post("/admin/identities", json=new, headers=ALICE)
     await problem_of(response, 403, "forbidden")
-    response = await client.get("/admin/identities", headers=ADMIN)
+    response = await client.put("/admin/identities", headers=ADMIN)
     await problem_of(response, 405, "method-not-allowed")
 
 

@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_aiohttp import AiohttpClient
 
 from gateway.httpkit.access import Access, access_of
+from gateway.httpkit.bearer.settings import IssuerSettings
 from gateway.httpkit.docs_pages import OPENAPI_DOCUMENT
 from gateway.httpkit.openapi import build_document, implied_statuses
 from gateway.httpkit.operations import (
@@ -90,7 +91,7 @@ async def test_an_operation_says_all_that_it_takes_and_gives(client: TestClient[
     post = document["paths"]["/notes"]["post"]
     assert list(post["requestBody"]["content"]) == list(WIRE_MEDIA_TYPES)
     assert post["requestBody"]["required"]
-    statuses = {201, 400, 401, 406, 408, 409, 413, 415, 500, 503}
+    statuses = {201, 400, 401, 406, 408, 409, 413, 415, 429, 500, 503}
     assert set(post["responses"]) == {str(status) for status in statuses}
     assert list(post["responses"]["201"]["content"]) == list(WIRE_MEDIA_TYPES)
     assert post["responses"]["201"]["description"] == "The note"
@@ -112,7 +113,7 @@ async def test_an_operation_without_a_body_says_so(client: TestClient[Any, Any])
     get = document["paths"]["/notes/{uuid}"]["get"]
     assert "requestBody" not in get
     assert "head" not in document["paths"]["/notes/{uuid}"]
-    assert set(get["responses"]) == {"200", "400", "401", "404", "406", "500", "503"}
+    assert set(get["responses"]) == {"200", "400", "401", "404", "406", "429", "500", "503"}
     assert get["security"] == [{"basic": []}, {}]
     (parameter,) = get["parameters"]
     assert parameter["schema"] == {"type": "string", "format": "uuid"}
@@ -132,6 +133,11 @@ async def test_headers_are_parameters() -> None:
 async def test_security_follows_the_settings() -> None:
     owner = wire_document(AuthenticationSettings(reads=Reads.OWNER))
     assert owner["paths"]["/requests"]["post"]["security"] == [{"basic": []}]
+    idp = IssuerSettings(issuer="https://idp.example.org", audiences=("us",))
+    tokens = wire_document(AuthenticationSettings(reads=Reads.OWNER, issuers=(idp,)))
+    either: list[Document] = [{"basic": []}, {"bearer": []}]
+    assert tokens["paths"]["/requests"]["post"]["security"] == either
+    assert set(tokens["components"]["securitySchemes"]) == {"basic", "bearer"}
     off = wire_document(AuthenticationSettings(enabled=False))
     assert off["paths"]["/requests"]["post"]["security"] == []
     assert "securitySchemes" not in off["components"]

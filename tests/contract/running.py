@@ -20,7 +20,8 @@ async def running_node(data_dir: Path) -> AsyncIterator[str]:
 async def running_gateway(data_dir: Path) -> AsyncIterator[str]:
     """A gateway over one node; gives its URL."""
     async with running_node(data_dir) as node:
-        gateway = GatewayProcess({"alpha": node}, data_dir)
+        limits = {"failed_logins_per_min": None}
+        gateway = GatewayProcess({"alpha": node}, data_dir, rate_limits=limits)
         await gateway.start()
         try:
             yield gateway.url

@@ -13,12 +13,16 @@ from gateway.wire.codecs.roots import (
     ROOT_DOCUMENT,
     ROOT_IDENTITY,
     ROOT_REQUEST,
+    ROOT_TEMPLATE,
     ROOT_UPDATE,
 )
 
 _ROOTS: Final[Mapping[str, str]] = {
     "/requests": ROOT_REQUEST,
     "/direct": ROOT_REQUEST,
+    "/discovery/estimate": ROOT_REQUEST,
+    "/discovery/software": ROOT_TEMPLATE,
+    "/discovery/software/{uuid}": ROOT_TEMPLATE,
     "/sessions/{uuid}": ROOT_UPDATE,
     "/admin/identities": ROOT_IDENTITY,
 }

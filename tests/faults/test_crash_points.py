@@ -203,7 +203,7 @@ async def comes_to_rest(run: Run) -> None:
         return True
 
     async def is_quiet() -> bool:
-        return not run.rows("SELECT * FROM commands")
+        return not run.rows("SELECT id FROM commands UNION ALL SELECT id FROM unkept_holds")
 
     async def is_over() -> bool:
         for uuid, node in run.rows("SELECT uuid, node FROM sessions"):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from gateway.domain.reasons import MESSAGE_KIND_BASE
-from gateway.httpkit.settings import Secret
 from gateway.lake_settings import (
     LocatingSettings,
     RucioLakeSettings,
@@ -20,6 +19,7 @@ from gateway.lake_settings import (
 from gateway.settings import FederationSettings, PlacementSettings
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SKAO_DATA
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import (
     Behaviour,
     closes_before_headers,

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from gateway.config import PassThroughSettings
+from gateway.sections.credentials import PassThroughSettings
 from gateway.settings import CommandSettings
 from gateway.wire.documents import Document
 from node_stub.config import OfferSettings
@@ -81,7 +81,7 @@ async def test_holds_at_a_node_with_the_owners_own_account_are_let_go_in_the_own
         running_gateway(
             {"alpha": node.url},
             tmp_path / "gateway",
-            node_options={"alpha": {"credentials": PassThroughSettings()}},
+            node_options={"alpha": {"credentials": (PassThroughSettings(),)}},
         ) as gateway,
     ):
         answer = await gateway.call("POST", "/requests?limit=1", minimal_request(), account=ALICE)

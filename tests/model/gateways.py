@@ -29,8 +29,11 @@ from gateway.stores.idempotency import IdempotencyStore
 from gateway.stores.offersets import OfferSetStore
 from gateway.stores.resubmissions import ResubmissionStore
 from gateway.stores.sessions import SessionStore
+from gateway.stores.unkept import UnkeptStore
+from gateway.wire.secret import Secret
 from tests.model.loop import Owner, SimLoop
 from tests.model.nodes import SimNode, instant
+from tests.support.quotas import no_quotas
 
 SESSIONS: Final = SessionSettings(fresh_s=0.0)
 """The defaults, but every look at a session asks its node: a copy would hide what it says."""
@@ -100,9 +103,13 @@ class SimGateway:
         clock = SimClock(loop)
         registry = NodeRegistry(clock.now, monotonic=clock.monotonic, metrics=_HEALTH)
         for node in nodes:
-            profile = NodeProfile(node.name, node.url, credentials=BasicCredentials("head", "x"))
+            profile = NodeProfile(
+                node.name, node.url, credentials=BasicCredentials("head", Secret("x"))
+            )
             registry.add(BrokerClient(profile, transport))
-        stores = Stores(parts.sessions(), parts.commands(), EventStore(), ResubmissionStore())
+        stores = Stores(
+            parts.sessions(), parts.commands(), EventStore(), ResubmissionStore(), UnkeptStore()
+        )
         offersets = OfferSetStore()
         built = session_assembly.build_sessions(
             database=database,
@@ -114,6 +121,7 @@ class SimGateway:
             settings=SESSIONS,
             command_settings=COMMANDS,
             metrics=_METRICS,
+            quotas=no_quotas(database, clock),
         )
         self.sessions = built.sessions
         self.updates = built.updates

@@ -12,7 +12,7 @@ import aiohttp
 
 from gateway.wire.documents import Document
 from gateway.wire.phases import SessionPhase
-from tests.soak.judging import UNDERWAY, Row, node_sessions
+from tests.soak.judging import PENDING, UNDERWAY, Row, node_sessions
 from tests.soak.programs import Program, free_port
 from tests.soak.world import NODES, SECTIONS, gateway_program, node_program
 from tests.support.nursery import running_nursery
@@ -95,8 +95,8 @@ class Fleet:
         return {row.uuid: row for row in rows}
 
     def pending(self) -> int:
-        """How many commands are not delivered."""
-        return int(self.server.ask("SELECT count(*) FROM commands", database=self.database))
+        """How many commands are not delivered, those to let go of holds included."""
+        return int(self.server.ask(PENDING, database=self.database))
 
     def wanted(self) -> dict[str, set[str]]:
         """By node, the sessions that it should hold something for: live offers and sessions."""

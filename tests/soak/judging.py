@@ -30,6 +30,9 @@ LET_GO: Final = frozenset({SessionPhase.REJECTED.value, SessionPhase.CANCELLED.v
 
 UNDERWAY: Final = frozenset(phase.value for phase in EXECUTION_PHASES)
 
+PENDING: Final = "SELECT (SELECT count(*) FROM commands) + (SELECT count(*) FROM unkept_holds)"
+"""What nodes are still to be told: commands about sessions, and holds that nobody was shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -42,8 +45,8 @@ class Row:
 
 
 def pending_commands(database: Path) -> int:
-    """How many commands of the gateway are not delivered."""
-    (count,) = _rows(database, "SELECT count(*) FROM commands")[0]
+    """How many commands of the gateway are not delivered, those to let go of holds included."""
+    (count,) = _rows(database, PENDING)[0]
     return int(count)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import web
 
-from gateway.cli.client import Polling
+from gateway.cli.watching import Polling
 from gateway.wire.kinds import (
     CARBON_COST,
     COMPUTE_PERFORMANCE,

@@ -18,11 +18,12 @@ from aiohttp import web
 
 from gateway.app import build_app
 from gateway.clock import Clock
-from gateway.config import BasicSettings, GatewaySettings, NodeSettings
+from gateway.config import GatewaySettings, NodeSettings
+from gateway.httpkit.health import LIFECYCLE
 from gateway.httpkit.passwords import Passwords
-from gateway.httpkit.server_settings import AdminSettings
-from gateway.httpkit.settings import Secret
+from gateway.httpkit.server_settings import AdminSettings, AuthenticationSettings
 from gateway.httpkit.shedding import SheddingSettings
+from gateway.sections.credentials import BasicSettings
 from gateway.settings import (
     CommandSettings,
     FederationSettings,
@@ -30,7 +31,8 @@ from gateway.settings import (
     SessionSettings,
 )
 from gateway.wire.documents import Document
-from tests.support.node import ADMIN, ALICE, BOB, CHEAP_HASHER, Account
+from gateway.wire.secret import Secret
+from tests.support.node import ADMIN, ALICE, BOB, CHEAP_HASHER, UNLIMITED, Account
 from tests.support.stores import store_of_this_test
 
 START_S: Final = 40.0
@@ -116,7 +118,7 @@ class GatewayUnderTest:
 
 def node_settings(name: str, url: str, **more: Any) -> NodeSettings:
     """A node with a service account."""
-    credentials = BasicSettings(username=ADMIN.login, password=Secret(ADMIN.password))
+    credentials = (BasicSettings(username=ADMIN.login, password=Secret(ADMIN.password)),)
     given: dict[str, Any] = {"name": name, "url": url, "credentials": credentials} | more
     return NodeSettings(**given)
 
@@ -141,9 +143,11 @@ async def running_gateway(
         "federation": FEDERATION,
         "shedding": UNSHED,
         "health": UNPROBED,
+        "rate_limits": UNLIMITED,
         "sessions": QUICK_SESSIONS,
         "commands": QUICK_COMMANDS,
     } | more
+    authenticates = given.get("authentication", AuthenticationSettings()).enabled
     app = build_app(GatewaySettings(**given), data_dir, clock, Passwords(CHEAP_HASHER))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -151,8 +155,10 @@ async def running_gateway(
     await site.start()
     try:
         async with aiohttp.ClientSession() as session:
-            gateway = GatewayUnderTest(f"http://127.0.0.1:{site.port}", session, app)
-            for person in (ALICE, BOB):
+            url = f"http://127.0.0.1:{site.port}"
+            app[LIFECYCLE].begin_listening(url)
+            gateway = GatewayUnderTest(url, session, app)
+            for person in (ALICE, BOB) if authenticates else ():
                 document = {"username": person.login, "password": person.password}
                 answer = await gateway.call("POST", "/admin/identities", document)
                 assert answer.status in {201, 409}, answer.text

@@ -16,10 +16,12 @@ from aiohttp import ClientSession, ClientTimeout, encode_basic_auth
 from aiohttp.test_utils import TestServer
 from argon2 import PasswordHasher
 
+from gateway.httpkit.health import LIFECYCLE
 from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.rate_settings import RateLimitSettings
 from gateway.httpkit.server_settings import AdminSettings, ListenAddress
-from gateway.httpkit.settings import Secret
 from gateway.wire.documents import Document, from_json
+from gateway.wire.secret import Secret
 from node_stub.app import build_app
 from node_stub.clock import SystemClock
 from node_stub.config import NodeSettings, OfferSettings, ReconcilerSettings
@@ -45,6 +47,9 @@ ADMIN: Final = Account("admin", "admin-password")
 ALICE: Final = Account("alice", "alice-password")
 BOB: Final = Account("bob", "bob-password")
 NOBODY: Final = Account("", "")
+
+UNLIMITED: Final = RateLimitSettings(failed_logins_per_min=None)
+"""Tests of who may do what fail to log in oftener than any one host should."""
 
 QUICK: Final = SimulatedSettings(prepare_s=0, run_s=0.03, release_s=0.01)
 """A session takes a few hundredths of a second here, once it may start: at the next full second."""
@@ -76,6 +81,7 @@ def node_settings(**changes: Any) -> NodeSettings:
         admin=AdminSettings(username=ADMIN.login, password=Secret(ADMIN.password)),
         capacity=Amounts(cores=8, memory_gib=16, storage_gib=1000),
         offers=OfferSettings(count=2),
+        rate_limits=UNLIMITED,
         platform=QUICK,
         reconciler=ReconcilerSettings(
             attempts=3, backoff_s=0.01, max_backoff_s=0.05, call_timeout_s=1.0
@@ -207,8 +213,10 @@ async def running_node(
     )
     server = TestServer(app)
     await server.start_server()
+    url = str(server.make_url("")).rstrip("/")
+    app[LIFECYCLE].begin_listening(url)
     try:
-        async with NodeClient(str(server.make_url("")).rstrip("/")) as client:
+        async with NodeClient(url) as client:
             await add_identities(client)
             yield client
     finally:
@@ -285,6 +293,7 @@ def process_config(**changes: Any) -> Document:
         "admin": {"username": ADMIN.login, "password_env": "ADMIN_PASSWORD"},
         "capacity": {"cores": 8, "memory_gib": 16, "storage_gib": 1000},
         "offers": {"count": 2},
+        "rate_limits": {"failed_logins_per_min": None},
         "platform": {"type": "simulated", "prepare_s": 0, "run_s": 0.03, "release_s": 0.01},
         "reconciler": {"backoff_s": 0.01, "max_backoff_s": 0.05},
         **changes,

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from gateway.clock import SystemClock
 from gateway.domain.holdings import Holding, Located
-from gateway.httpkit.settings import Secret
 from gateway.lake_assembly import LakeParts, build_lakes
 from gateway.lake_settings import (
     LakeSections,
@@ -20,6 +19,7 @@ from gateway.lake_settings import (
 )
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SKAO_DATA
+from gateway.wire.secret import Secret
 from tests.support.lake_stubs import in_s
 from tests.support.locating import views
 from tests.support.rucio import ACCOUNT, PASSWORD, USERNAME, RucioServer

@@ -29,7 +29,7 @@ SETTINGS: Final[Mapping[str, Document]] = {
         "nodes": [
             {
                 "name": "alpha",
-                "url": "http://head:hunter2-url@127.0.0.1:1",
+                "url": "http://127.0.0.1:1",
                 "credentials": {
                     "type": "basic",
                     "username": "head",

@@ -162,7 +162,7 @@ database: postgres
 admin: {username: admin, password: in-the-open, password_env: NOT_SET_ANYWHERE}
 nodes:
   - {name: alpha, url: "http://127.0.0.1:8091"}
-  - {name: "al pha", url: "ftp://example.org", weight: 3}
+  - {name: "al pha", url: "ftp://example.org", height: 3}
   - {url: "http://127.0.0.1:8092", credentials: {type: kerberos}}
   - {name: beta, url: "http://127.0.0.1:1", credentials: {type: basic, username: head}}
 federation: {deadline_s: 0, limit: many, per_nodes: 2}
@@ -171,7 +171,7 @@ commands: {lease_s: 1}
     )
     faults = refused(file, load_gateway_settings)
     for place in (
-        "listen", "colour", "log_level", "nodes[1].name", "nodes[1].url", "nodes[1].weight",
+        "listen", "colour", "log_level", "nodes[1].name", "nodes[1].url", "nodes[1].height",
         "nodes[2].name", "nodes[2].credentials.type", "nodes[3].credentials.password",
         "federation.deadline_s", "federation.limit", "federation.per_nodes", "admin.password",
     ):  # fmt: skip

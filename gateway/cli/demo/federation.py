@@ -13,7 +13,7 @@ from uuid import UUID
 
 import yaml
 
-from gateway.cli.client import ExecutionBrokerClient, Polling
+from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.demo.errors import DemoError
 from gateway.cli.demo.lake import LAKE_FILE, DemoLake
 from gateway.cli.demo.settings import (
@@ -25,6 +25,7 @@ from gateway.cli.demo.settings import (
 )
 from gateway.cli.errors import BrokerError
 from gateway.cli.processes import Service
+from gateway.cli.watching import Polling
 from gateway.wire.documents import Document
 
 USERNAME: Final = "demo"

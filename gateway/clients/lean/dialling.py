@@ -6,6 +6,7 @@ from typing import Final
 
 import aiohappyeyeballs
 
+from gateway.clients.addresses import AddressGuard
 from gateway.clients.exchange import NodeTimeoutError, NodeUnreachableError, Stage
 from gateway.clients.lean.asking import Origin
 from gateway.clients.lean.connection import Connection, ConnectionKeeper
@@ -18,10 +19,16 @@ _NEXT_ADDRESS_S: Final = 0.25
 
 
 class Dialler:
-    """Opens connections; ``tls`` says whose certificates are believed."""
+    """Opens connections; ``tls`` says whose certificates are believed.
 
-    def __init__(self, names: Names, tls: ssl.SSLContext) -> None:
+    ``guard`` says which addresses may be connected to; None: all.
+    """
+
+    def __init__(
+        self, names: Names, tls: ssl.SSLContext, guard: AddressGuard | None = None
+    ) -> None:
         self._names = names
+        self._guard = guard
         self._tls = tls
         self._buffer = ReceiveBuffer()
         self._loop = asyncio.get_running_loop()
@@ -43,6 +50,10 @@ class Dialler:
     async def _dial(self, origin: Origin, keeper: ConnectionKeeper) -> Connection:
         addresses = await self._names.addresses(origin.host, origin.port)
         try:
+            if self._guard is not None:
+                # Each time: a name may have come to mean something else since the last.
+                for address in addresses:
+                    self._guard.check(origin.host, str(address[4][0]))
             connected = await aiohappyeyeballs.start_connection(
                 addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S
             )

@@ -8,6 +8,7 @@ from typing import Self
 
 from aiohttp.resolver import DefaultResolver
 
+from gateway.clients.addresses import AddressGuard
 from gateway.clients.exchange import (
     NodeLostError,
     NodeTimeoutError,
@@ -26,7 +27,7 @@ from gateway.clients.lean.names import Names
 from gateway.clients.lean.pool import ConnectionPool
 from gateway.clients.lean.reading import AnswerReader
 from gateway.clients.transport import AiohttpTransport
-from gateway.clients.trust import tls_context
+from gateway.clients.trust import trust_of
 from gateway.settings import TransportSettings
 
 
@@ -35,11 +36,15 @@ class LeanTransport:
 
     Use as an asynchronous context manager, which opens it, and ends every connection at its end.
     Answers of any length that come piece by piece are rare and long: aiohttp carries them.
+    ``guard`` says which addresses may be connected to; None: all.
     """
 
-    def __init__(self, settings: TransportSettings | None = None) -> None:
+    def __init__(
+        self, settings: TransportSettings | None = None, guard: AddressGuard | None = None
+    ) -> None:
         self._settings = settings or TransportSettings()
-        self._streams = AiohttpTransport(self._settings)
+        self._guard = guard
+        self._streams = AiohttpTransport(self._settings, guard)
         self._pools: dict[Origin, ConnectionPool] = {}
         self._dialler: Dialler | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -52,7 +57,7 @@ class LeanTransport:
         resolver = DefaultResolver()
         self._stack.push_async_callback(resolver.close)
         names = Names(resolver, self._settings.dns_cache_s)
-        self._dialler = Dialler(names, tls_context(self._settings.ca_file))
+        self._dialler = Dialler(names, trust_of(self._settings), self._guard)
         return self
 
     async def __aexit__(

@@ -9,10 +9,14 @@ from gateway.wire.schemas.identity import IdentityRequestSchema
 from gateway.wire.schemas.problem import ProblemSchema
 from gateway.wire.schemas.request import ExecutionRequestSchema
 from gateway.wire.schemas.session import OfferSetSchema, SessionSchema
+from gateway.wire.schemas.template import TemplateSchema
 from gateway.wire.schemas.update import UpdateSchema
 
 ROOT_REQUEST: Final = "offers-request"
 """An ExecutionRequest."""
+
+ROOT_TEMPLATE: Final = "execution-template"
+"""An execution template: a request with placeholders, and what it is found by."""
 
 ROOT_OFFERSET: Final = "offers-response"
 """An OfferSet."""
@@ -34,6 +38,7 @@ ROOT_DOCUMENT: Final = "document"
 
 ROOT_SCHEMAS: Final[Mapping[str, type[Schema]]] = {
     ROOT_REQUEST: ExecutionRequestSchema,
+    ROOT_TEMPLATE: TemplateSchema,
     ROOT_OFFERSET: OfferSetSchema,
     ROOT_SESSION: SessionSchema,
     ROOT_UPDATE: UpdateSchema,

@@ -17,7 +17,7 @@ from gateway.wire.schemas.blocks import (
 from gateway.wire.schemas.components import ComponentSchema, ScheduleSchema
 from gateway.wire.schemas.data import DataSchema
 from gateway.wire.schemas.executable import ExecutableSchema
-from gateway.wire.schemas.fields import Flag, Instant, Number, StringMap, Whole
+from gateway.wire.schemas.fields import Flag, Instant, Number, StringMap, UuidText, Whole
 from gateway.wire.schemas.resources import ComputeSchema, StorageSchema
 
 OUTCOMES = ("answered", "no", "late", "timeout", "refused", "error", "invalid", "skipped")
@@ -100,7 +100,7 @@ class NodeSessionSchema(OneOfKinds):
     type_schemas = variants(ScheduledSessionSchema(exclude=("federation",)))
 
 
-class CoverageSchema(WireSchema):
+class NodeCoverageSchema(WireSchema):
     """One node and what became of asking it."""
 
     node = text()
@@ -108,6 +108,23 @@ class CoverageSchema(WireSchema):
     reason = nested(ReasonSchema())
     took_ms = Number(allow_none=True)
     offers = Whole(allow_none=True)
+
+
+class BelowSchema(WireSchema):
+    """What a node that is a gateway says of the nodes that it asked itself.
+
+    One of these may be a gateway again, and then has a ``below`` of its own.
+    """
+
+    gateway = text()
+    offerset = UuidText(allow_none=True)
+    coverage = listed(NodeCoverageSchema())
+
+
+class CoverageSchema(NodeCoverageSchema):
+    """One node of this gateway and what became of asking it."""
+
+    below = nested(BelowSchema())
 
 
 class OfferSetFederationSchema(WireSchema):

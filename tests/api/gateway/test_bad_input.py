@@ -102,7 +102,7 @@ async def test_a_path_that_is_not_served_is_404(gateway: GatewayUnderTest) -> No
         ("PUT", f"/sessions/{SOME_UUID}", "GET, HEAD, OPTIONS, POST"),
         ("DELETE", f"/sessions/{SOME_UUID}", "GET, HEAD, OPTIONS, POST"),
         ("PATCH", f"/offersets/{SOME_UUID}", "GET, HEAD, OPTIONS"),
-        ("POST", "/nodes", "GET, HEAD, OPTIONS"),
+        ("POST", "/reasons", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_another_method_is_405_and_names_the_right_ones(

@@ -12,11 +12,11 @@ import pytest
 
 from gateway.domain.holdings import Copy, DidKind, Place
 from gateway.domain.reasons import ReasonCode
-from gateway.httpkit.settings import Secret
 from gateway.lake_settings import (
     LocatingSettings,
     OidcSettings,
 )
+from gateway.wire.secret import Secret
 from tests.support.oidc_issuer import CLIENT_ID, CLIENT_SECRET, SUBJECT, running_issuer
 from tests.support.rucio import ACCOUNT, RucioServer, rucio
 from tests.support.rucio_lake import Lake, running_lake

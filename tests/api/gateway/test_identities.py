@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
@@ -132,3 +132,95 @@ async def test_identities_outlive_a_restart_and_no_password_is_stored(tmp_path: 
 
 def written_in(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.glob("gateway.db*"))
+
+
+# -- afterwards ---------------------------------------------------------------------------------
+
+
+async def uuid_of(gateway: GatewayUnderTest, person: Account) -> str:
+    uuid: str = (await make(gateway, person)).document["uuid"]
+    return uuid
+
+
+async def change(gateway: GatewayUnderTest, uuid: str, **members: Any) -> Answer:
+    return await gateway.call("PATCH", f"/admin/identities/{uuid}", members)
+
+
+async def test_who_is_revoked_gets_no_further_though_just_let_in_and_may_come_back(
+    gateway: GatewayUnderTest,
+) -> None:
+    uuid = await uuid_of(gateway, CAROL)
+    assert await can_log_in(gateway, CAROL)
+    answer = await change(gateway, uuid, revoked=True)
+    assert answer.document == {"uuid": uuid, "username": "carol", "groups": [], "revoked": True}
+    refused = await gateway.call("GET", "/nodes", account=CAROL)
+    assert problem(refused, 401)["detail"] == "These credentials have been revoked."
+    wrong = await gateway.call("GET", "/nodes", account=Account("carol", "wrong"))
+    assert problem(wrong, 401)["detail"] == "The credentials are wrong."
+    assert (await change(gateway, uuid, revoked=False)).status == 200
+    assert await can_log_in(gateway, CAROL)
+
+
+async def test_a_new_password_ends_the_old_one_at_once(gateway: GatewayUnderTest) -> None:
+    uuid = await uuid_of(gateway, CAROL)
+    assert await can_log_in(gateway, CAROL)
+    answer = await change(gateway, uuid, password="another battery")  # a test's
+    assert answer.status == 200
+    assert "battery" not in answer.text
+    assert not await can_log_in(gateway, CAROL)
+    assert await can_log_in(gateway, Account("carol", "another battery"))
+
+
+async def test_who_is_removed_is_gone_and_another_of_the_name_is_somebody_else(
+    gateway: GatewayUnderTest,
+) -> None:
+    uuid = await uuid_of(gateway, CAROL)
+    path = f"/admin/identities/{uuid}"
+    assert (await gateway.call("DELETE", path)).status == 204
+    assert not await can_log_in(gateway, CAROL)
+    problem(await gateway.call("GET", path), 404)
+    problem(await gateway.call("PATCH", path, {"revoked": True}), 404)
+    problem(await gateway.call("DELETE", path), 404)
+    assert await uuid_of(gateway, CAROL) != uuid
+
+
+async def test_identities_are_listed_by_name_a_page_at_a_time_without_their_hashes(
+    gateway: GatewayUnderTest,
+) -> None:
+    document = {"username": "carol", "password": CAROL.password, "groups": ["vlbi", "astro"]}
+    made = (await gateway.call("POST", "/admin/identities", document)).document
+    after, names = "", []
+    while True:
+        page = await gateway.call("GET", f"/admin/identities?limit=2&after={after}")
+        assert page.status == 200, page.text
+        assert "argon2" not in page.text
+        names += [one["username"] for one in page.document["identities"]]
+        after = page.document["next"]
+        if after is None:
+            break
+    assert names == ["alice", "bob", "carol"]
+    one = await gateway.call("GET", f"/admin/identities/{made['uuid']}")
+    assert one.document == made | {"groups": ["astro", "vlbi"], "revoked": False}
+    changed = await change(gateway, made["uuid"], groups=["ops"])
+    assert changed.document["groups"] == ["ops"]
+    assert (await gateway.call("GET", "/admin/identities?limit=0")).status == 400
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"revoke": True},
+        {"revoked": "yes"},
+        {"username": "dave"},
+        {"password": " "},
+        {"groups": "astro"},
+        {"groups": [""]},
+        {"groups": [f"group-{n}" for n in range(101)]},
+    ],
+)
+async def test_what_cannot_be_changed_so_is_400(
+    gateway: GatewayUnderTest, members: Document
+) -> None:
+    uuid = await uuid_of(gateway, CAROL)
+    assert problem(await change(gateway, uuid, **members), 400)["errors"]
+    assert await can_log_in(gateway, CAROL)

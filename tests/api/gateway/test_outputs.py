@@ -17,11 +17,11 @@ from yarl import URL
 
 from gateway.api.outputs import OUTPUTS
 from gateway.httpkit.server_settings import AuthenticationSettings, Reads
-from gateway.httpkit.settings import Secret
 from gateway.services import outputs as outputs_service
 from gateway.wire.documents import Document
 from gateway.wire.faults import validate
 from gateway.wire.schemas.results import ResultsSchema
+from gateway.wire.secret import Secret
 from tests.support import canned_broker
 from tests.support.gateway import (
     FEDERATION,

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from gateway.httpkit.settings import Secret
 from gateway.lake_settings import RucioLakeSettings, SiteSettings
 from gateway.settings import FederationSettings, PlacementSettings
 from gateway.wire.documents import Document
@@ -23,6 +22,7 @@ from gateway.wire.kinds import (
     SKAO_DATA,
     STAGING_TIME,
 )
+from gateway.wire.secret import Secret
 from tests.api.gateway.conftest import Federation, running_federation
 from tests.support.faulty_nodes import hangs_before_headers, running
 from tests.support.gateway import GatewayUnderTest, running_gateway

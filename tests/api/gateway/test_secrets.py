@@ -3,9 +3,9 @@
 import io
 from pathlib import Path
 
-from gateway.config import BasicSettings
 from gateway.httpkit.logs import configure_logging
-from gateway.httpkit.settings import Secret
+from gateway.sections.credentials import BasicSettings
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import Asked, running, says_no
 from tests.support.gateway import running_gateway
 from tests.support.node import ALICE, Account, node_settings, running_node
@@ -28,7 +28,7 @@ async def test_no_password_or_environment_is_in_the_log_or_the_database(tmp_path
             tmp_path / "gateway",
             node_options={
                 "other": {
-                    "credentials": BasicSettings(username="head", password=Secret(node_password))
+                    "credentials": (BasicSettings(username="head", password=Secret(node_password)),)
                 }
             },
         ) as gateway,

@@ -13,11 +13,11 @@ from typing import Any
 from gateway.domain.policies import POLICIES
 from gateway.domain.quantities import Candidate, Placement
 from gateway.domain.ranking import Ranking
-from gateway.httpkit.settings import Secret
 from gateway.lake_settings import RucioLakeSettings, SiteSettings
 from gateway.settings import FederationSettings, PlacementSettings
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SIMPLE_DATA, SKAO_DATA
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import (
     hangs_before_headers,
     hangs_mid_body,

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from gateway.clients.lakes.errors import LakeRequestError
 from gateway.clients.lakes.paths import did_path
 from gateway.services.locating_resources import did_in_ivoid, host_of, pointer_of
+from gateway.wire.addresses import is_allowed, parse_address
 from gateway.wire.kinds import IVOA_DATA, RUCIO_DATA, S3_DATA, SIMPLE_DATA, SKAO_DATA
 from node_stub.checks.data import namespace_of
 from node_stub.platforms.docker import references
-from node_stub.staging.addresses import is_allowed, parse_address
 from node_stub.staging.allowlist import UrlRules, parse_url
 from node_stub.staging.errors import RefusedError
 

@@ -28,6 +28,7 @@ from gateway.domain.node import (
 )
 from gateway.domain.reasons import ReasonCode
 from gateway.wire.phases import SessionPhase
+from gateway.wire.secret import Secret
 from tests.support import faulty_nodes as nodes
 
 
@@ -84,8 +85,8 @@ BASIC = "Basic " + base64.b64encode("head:pä:ss".encode()).decode()
     ("credentials", "caller", "sent"),
     [
         (NoCredentials(), "Basic abc", None),
-        (BasicCredentials("head", "pä:ss"), "Basic abc", BASIC),
-        (BearerCredentials("tok"), "Basic abc", "Bearer tok"),
+        (BasicCredentials("head", Secret("pä:ss")), "Basic abc", BASIC),
+        (BearerCredentials(Secret("tok")), "Basic abc", "Bearer tok"),
         (PassThroughCredentials(), "Basic abc", "Basic abc"),
         (PassThroughCredentials(), None, None),
     ],
@@ -102,10 +103,10 @@ async def test_the_node_is_told_who_asks(
 @pytest.mark.parametrize(
     "thing",
     [
-        BasicCredentials("head", "secret"),
-        BearerCredentials("secret"),
+        BasicCredentials("head", Secret("secret")),
+        BearerCredentials(Secret("secret")),
         CallContext(authorization="Basic secret"),
-        NodeProfile("a", "http://a", credentials=BasicCredentials("head", "secret")),
+        NodeProfile("a", "http://a", credentials=BasicCredentials("head", Secret("secret"))),
     ],
 )
 def test_secrets_are_not_in_a_repr(thing: object) -> None:
@@ -151,7 +152,7 @@ async def test_credentials_are_not_sent_where_a_redirect_points() -> None:
             del asked
             writer.write(redirect)
 
-        async with client_of(behave, BearerCredentials("tok")) as (client, _):
+        async with client_of(behave, BearerCredentials(Secret("tok"))) as (client, _):
             with pytest.raises(NodeGarbageError):
                 await client.request_offers(b"{}", CallContext(), deadline=soon(), until=soon())
         other_asked = other.asked

@@ -34,7 +34,6 @@ def interval(start_s: float, end_s: float) -> Interval:
 
 OFFER = SessionView(
     uuid=uuid(1),
-    name="offer",
     phase=SessionPhase.OFFERED,
     expires=at(300),
     start=interval(60, 360),

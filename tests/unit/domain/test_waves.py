@@ -126,3 +126,11 @@ def test_the_memory_of_kinds_is_bounded_and_forgets_the_oldest() -> None:
         memory.learn("alpha", frozenset({str(number)}), has_offers=True)
     assert memory.share("alpha", frozenset({"0"})) == 0.5
     assert memory.share("alpha", frozenset({"99"})) > 0.5
+
+
+def test_a_node_of_more_weight_is_asked_before_its_equals_and_one_of_none_is_still_tried() -> None:
+    standings = [Standing(f"n{i}", weight=1.0) for i in range(6)]
+    standings += [Standing("z-heavy", weight=2.0), Standing("a-weightless", weight=0.0)]
+    decided = order(standings, named=frozenset(), rule=WaveRule(all_up_to=1, size=4, explored=1))
+    assert decided.nodes[0] == "z-heavy"
+    assert decided.nodes[3] == "a-weightless"

@@ -17,7 +17,6 @@ from gateway.httpkit.server_settings import (
     parse_listen,
 )
 from gateway.httpkit.settings import (
-    Secret,
     SecretField,
     SettingsError,
     SettingsSchema,
@@ -25,6 +24,7 @@ from gateway.httpkit.settings import (
     describe,
     load_settings,
 )
+from gateway.wire.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from node_stub import migrations, reasons
 from node_stub import store as store_module
 from node_stub.documents import OfferResult
 from node_stub.errors import StoreUnavailableError
+from node_stub.identities import Identities
 from node_stub.ledger import Amounts
 from node_stub.platforms.base import Checkpoint
 from node_stub.records import IdempotencyRecord, OfferSetRecord, SessionRecord
@@ -235,15 +236,16 @@ async def test_the_same_key_cannot_be_answered_twice(store: Store) -> None:
 
 
 async def test_a_name_is_given_to_one_identity_only(store: Store) -> None:
-    alice = StoredIdentity(uuid4(), "alice", "hash")
-    await store.add(alice)
+    identities = Identities(store)
+    alice = StoredIdentity(uuid4(), "alice", "hash", frozenset({"astro"}))
+    await identities.add(alice)
 
     with pytest.raises(DuplicateIdentityError) as caught:
-        await store.add(StoredIdentity(uuid4(), "alice", "other"))
+        await identities.add(StoredIdentity(uuid4(), "alice", "other"))
 
     assert caught.value.existing == alice
-    assert await store.find("alice") == alice
-    assert await store.find("Alice") is None
+    assert await identities.find("alice") == alice
+    assert await identities.find("Alice") is None
 
 
 async def test_a_checkpoint_is_kept_until_the_job_is_gone(store: Store) -> None:

@@ -22,24 +22,29 @@ from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
 from gateway.session_assembly import SessionParts, build_sessions
 from gateway.settings import HealthSettings
-from gateway.stores.commands import SEEN_AT_ONCE, Command, CommandStore, Wish
+from gateway.stores.commands import Command, CommandStore, Wish
 from gateway.stores.events import EventStore
 from gateway.stores.idempotency import IdempotencyStore
+from gateway.stores.leasing import SEEN_AT_ONCE
 from gateway.stores.offersets import OfferSetRow, OfferSetStore
 from gateway.stores.resubmissions import ResubmissionStore
 from gateway.stores.sessions import SessionRow, SessionStore
 from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.unkept import UnkeptStore
 from gateway.wire.phases import SessionPhase
 from tests.support.faulty_nodes import (
     Asked,
+    Behaviour,
     FaultyNode,
     answers_status,
     running,
 )
 from tests.support.gateway import QUICK_SESSIONS
 from tests.support.pair import LASTING, TurnedClock
+from tests.support.quotas import no_quotas
 
 PER_NODE: Final = 4
+HAS_NOTHING: Final = answers_status("404 Not Found")
 
 
 class JumpyClock(TurnedClock):
@@ -71,7 +76,7 @@ class Bench:
     async def want(self, phases: Iterable[SessionPhase], *, node: str = "alpha") -> None:
         """Have a node told of the ends of sessions, each another one."""
         now, offerset = self.clock.now(), uuid4()
-        rows = [_session(offerset, node, phase, now) for phase in phases]
+        rows = [session(offerset, node, phase, now) for phase in phases]
         async with self.database.transaction() as tx:
             await OfferSetStore().add(
                 tx, OfferSetRow(offerset, "ann", now, b"{}", b"{}", b"{}", b"[]")
@@ -114,7 +119,8 @@ class Bench:
         return self.metrics.get_sample_value(f"execbroker_{name}", {"phase": phase.value})
 
 
-def _session(offerset: UUID, node: str, phase: SessionPhase, now: datetime) -> SessionRow:
+def session(offerset: UUID, node: str, phase: SessionPhase, now: datetime) -> SessionRow:
+    """A session of the set, in that phase at that node."""
     return SessionRow(
         uuid=uuid4(),
         offerset=offerset,
@@ -132,10 +138,12 @@ def _session(offerset: UUID, node: str, phase: SessionPhase, now: datetime) -> S
 
 
 @asynccontextmanager
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """A node that has none of the sessions, and what tells it."""
+async def bench(tmp_path: Path, behaviour: Behaviour = HAS_NOTHING) -> AsyncIterator[Bench]:
+    """A node, one that has none of the sessions if nothing else is said, and what tells it."""
     database, clock, metrics = SqliteDatabase(tmp_path / "db"), JumpyClock(), CollectorRegistry()
-    stores = Stores(SessionStore(), CommandStore(), EventStore(), ResubmissionStore())
+    stores = Stores(
+        SessionStore(), CommandStore(), EventStore(), ResubmissionStore(), UnkeptStore()
+    )
     counts = GatewayMetrics(metrics)
     nodes = NodeRegistry(
         clock.now,
@@ -147,7 +155,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     await database.open()
     try:
         async with (
-            running(answers_status("404 Not Found")) as node,
+            running(behaviour) as node,
             AiohttpTransport() as transport,
         ):
             nodes.add(BrokerClient(NodeProfile("alpha", node.url), transport))
@@ -161,6 +169,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
                 settings=QUICK_SESSIONS,
                 command_settings=LASTING,
                 metrics=counts,
+                quotas=no_quotas(database, clock),
             )
             housekeeping = Housekeeping(
                 database=database,
@@ -207,9 +216,9 @@ async def test_a_node_with_much_to_be_told_hides_nobody_elses_commands(tmp_path:
 async def test_a_silent_node_with_many_sessions_hides_nobody_elses(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         now = it.clock.now()
-        silent = [_session(uuid4(), "silent", SessionPhase.RUNNING, now) for _ in range(30)]
+        silent = [session(uuid4(), "silent", SessionPhase.RUNNING, now) for _ in range(30)]
         later = now + timedelta(seconds=1)
-        other = _session(silent[0].offerset, "other", SessionPhase.RUNNING, later)
+        other = session(silent[0].offerset, "other", SessionPhase.RUNNING, later)
         async with it.database.transaction() as tx:
             for offerset in {row.offerset for row in silent}:
                 row = OfferSetRow(offerset, "ann", now, b"{}", b"{}", b"{}", b"[]")

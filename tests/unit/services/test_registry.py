@@ -23,10 +23,11 @@ from gateway.domain.reasons import ReasonCode, reason
 from gateway.services.node_calls import NodeCalls
 from gateway.services.registry import NodeRegistry
 from gateway.settings import HealthSettings
+from gateway.wire.secret import Secret
 
 NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 PROFILE = NodeProfile(
-    "alpha", "http://node.invalid", "uk", ("RSE",), BasicCredentials("head", "secret")
+    "alpha", "http://node.invalid", "uk", ("RSE",), BasicCredentials("head", Secret("secret"))
 )
 
 REFUSED = reason(ReasonCode.CONNECTION_REFUSED)

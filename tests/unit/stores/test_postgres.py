@@ -9,10 +9,10 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from gateway.errors import StoreUnavailableError
-from gateway.httpkit.settings import Secret
 from gateway.settings import PostgresSettings
 from gateway.stores.postgres import PostgresDatabase
 from gateway.stores.postgres_sql import definition, numbered
+from gateway.wire.secret import Secret
 from tests.support.postgres import PASSWORD, SECURED, PostgresServer
 from tests.support.waiting import eventually
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_stub.staging.addresses import is_allowed, parse_address
+from gateway.wire.addresses import is_allowed, parse_address
 from node_stub.staging.allowlist import UrlRules, is_signed, parse_url, shown
 from node_stub.staging.errors import RefusedError
 

@@ -14,9 +14,9 @@ from botocore.config import Config  # type: ignore[import-untyped]  # has no ann
 from botocore.credentials import Credentials  # type: ignore[import-untyped]  # has no annotations
 from moto.server import ThreadedMotoServer
 
-from gateway.httpkit.settings import Secret
 from gateway.wire import kinds
 from gateway.wire.documents import Document
+from gateway.wire.secret import Secret
 from node_stub.staging.errors import SourceError
 from node_stub.staging.plans import plan_data
 from node_stub.staging.push import Pusher

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.httpkit.settings import Secret
 from gateway.wire import kinds
 from gateway.wire.documents import Document
 from gateway.wire.phases import MessageLevel
+from gateway.wire.secret import Secret
 from node_stub.appraisal import Appraisal
 from node_stub.clock import SystemClock
 from node_stub.staging import reasons

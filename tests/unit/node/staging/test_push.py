@@ -11,8 +11,8 @@ import boto3  # type: ignore[import-untyped]  # has no annotations
 import pytest
 from moto.server import ThreadedMotoServer
 
-from gateway.httpkit.settings import Secret
 from gateway.wire.documents import Document
+from gateway.wire.secret import Secret
 from node_stub.platforms.runner import Workspace
 from node_stub.staging.push import Pusher, PushError
 from node_stub.staging.settings import PushSettings, S3Credentials, StagingSettings

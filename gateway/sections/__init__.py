@@ -1,0 +1,1 @@
+"""The sections of the settings file that are schemas of their own."""
