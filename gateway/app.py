@@ -284,7 +284,9 @@ def _add_services(
         settings=settings.drafts,
         max_bytes=settings.max_body_bytes,
     )
-    telling = build_events(app, settings, database, stores, offersets, clock, metrics.registry)
+    telling = build_events(
+        app, settings, database, stores, offersets, clock, metrics.registry, parts.sessions
+    )
     background = BackgroundService(
         (
             Duty("outbox", parts.outbox.run_due, parts.outbox_wake),

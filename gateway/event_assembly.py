@@ -1,5 +1,6 @@
 """Builds what tells of events: streams and webhooks. A part of the composition root."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from gateway.services.background import Duty
 from gateway.services.event_feed import EventFeed
 from gateway.services.event_metrics import EventMetrics
 from gateway.services.event_reading import EventService
+from gateway.services.sessions import SessionService
 from gateway.services.transitions import Stores
+from gateway.services.watched_sessions import WatchedSessions
 from gateway.services.webhook_calls import WebhookCalls
 from gateway.services.webhooks import Targets, WebhookService
 from gateway.stores.database import Database
@@ -56,6 +59,7 @@ def build_events(
     offersets: OfferSetStore,
     clock: Clock,
     registry: CollectorRegistry,
+    sessions: SessionService,
 ) -> EventParts:
     """The parts, wired to each other and put where the handlers find them."""
     metrics = EventMetrics(registry)
@@ -94,7 +98,9 @@ def build_events(
         mint=uuid4,
     )
     _end_with(app, feed)
+    watched = WatchedSessions(database, stores.sessions, feed, sessions)
     duties = (
+        Duty("follow_watched", watched.run, asyncio.Event()),
         Duty("follow_events", feed.run, feed.wake),
         Duty("call_webhooks", calls.run, calls.wake),
     )

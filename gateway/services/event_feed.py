@@ -158,6 +158,10 @@ class EventFeed:
         finally:
             self._detach(watch)
 
+    def scopes(self) -> tuple[EventScope, ...]:
+        """What is watched in this process now."""
+        return tuple(self._watches)
+
     def close(self) -> None:
         """End every watch, also those to come: the process is about to end."""
         self._is_closed = True

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from gateway.httpkit.health import LIFECYCLE
 from gateway.settings import EventSettings
 from gateway.wire.documents import Document
 from tests.support.event_streams import EventsSeen, kinds, watching
-from tests.support.gateway import GatewayUnderTest, running_gateway
+from tests.support.gateway import QUICK_SESSIONS, GatewayUnderTest, running_gateway
 from tests.support.node import ADMIN, ALICE, BOB, NOBODY, node_settings, running_node
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
@@ -53,6 +54,24 @@ async def test_a_session_is_watched_from_its_acceptance_to_its_end(
     assert kinds(seen)[-1] == END
     assert len({event["id"] for event in seen}) == len(seen)
     assert sorted(seen, key=lambda event: int(event["id"])) == seen
+
+
+@pytest.mark.parametrize("scope", ["sessions", "offersets"])
+async def test_what_is_watched_is_looked_at_though_nobody_reads_it(
+    tmp_path: Path, scope: str
+) -> None:
+    rarely = replace(QUICK_SESSIONS, follow_s=3600.0)
+    async with (
+        running_node(tmp_path, node_settings()) as node,
+        running_gateway({"alpha": node.url}, tmp_path / "gateway", sessions=rarely) as gateway,
+    ):
+        session = await accepted(gateway)
+        uuid = session["meta"]["uuid"] if scope == "sessions" else session["offerset"]
+        async with (
+            asyncio.timeout(20),
+            watching(gateway.session, f"{gateway.url}/{scope}/{uuid}/events") as stream,
+        ):
+            assert kinds(await stream.rest())[-1] == END
 
 
 async def test_an_event_is_a_cloud_event_and_names_nobody(gateway: GatewayUnderTest) -> None:
