@@ -9,7 +9,13 @@ import msgspec
 
 from gateway.clients.exchange import NodeGarbageError
 from gateway.domain.reasons import Reason, ReasonCode, reason
-from gateway.wire.decode import InvalidDocumentError, decode_offerset, decode_session
+from gateway.wire.below import Below
+from gateway.wire.decode import (
+    InvalidDocumentError,
+    component_uuids,
+    decode_offerset,
+    decode_session,
+)
 from gateway.wire.documents import Document, from_json
 from gateway.wire.views import SessionView
 
@@ -17,11 +23,21 @@ _DECODE_BITE_BYTES: Final = 64 << 10
 """Other nodes' answers get their turn after this much was decoded: some 0.2 ms."""
 
 
-class ReceivedOffer(msgspec.Struct, frozen=True):
-    """One offer as the node sent it, and what it says."""
+class ReceivedOffer(msgspec.Struct, frozen=True, gc=False):
+    """One offer as the node sent it, and what it says. Keeps the whole answer in memory."""
 
-    raw: bytes
+    text: msgspec.Raw
     view: SessionView
+
+    @property
+    def raw(self) -> bytes:
+        """The offer's own bytes, copied."""
+        return bytes(self.text)
+
+    @property
+    def component_uuids(self) -> tuple[UUID, ...]:
+        """The components that came with it, read anew."""
+        return component_uuids(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,8 @@ class DroppedOffer:
 class OffersReply:
     """A node's answer to a request for offers. ``result`` is YES or NO, as it said.
 
-    ``surplus`` is how many more offers there were than are read.
+    ``surplus`` is how many more offers there were than are read. ``below`` is what a gateway says
+    of its own nodes.
     """
 
     result: str
@@ -48,6 +65,7 @@ class OffersReply:
     dropped: tuple[DroppedOffer, ...] = ()
     surplus: int = 0
     echoes_idempotency_key: bool = False
+    below: Below | None = None
 
 
 async def read_offers(
@@ -90,12 +108,13 @@ async def read_offers(
         dropped=tuple(dropped),
         surplus=envelope.surplus,
         echoes_idempotency_key=echoes_idempotency_key,
+        below=envelope.below,
     )
 
 
-def _uuid_of(raw: bytes) -> UUID | None:
+def _uuid_of(raw: msgspec.Raw) -> UUID | None:
     """The UUID of an offer that is otherwise unreadable, so that its hold can be let go."""
     try:
-        return UUID(from_json(raw)["meta"]["uuid"])
+        return UUID(from_json(bytes(raw))["meta"]["uuid"])
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

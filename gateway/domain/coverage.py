@@ -151,7 +151,12 @@ def is_unavailable(coverage: Iterable[CoverageEntry]) -> bool:
     return not any(_says_something(entry) for entry in coverage)
 
 
-def _says_something(entry: CoverageEntry) -> bool:
+def is_final(entry: CoverageEntry) -> bool:
+    """Whether asking the node again would change nothing: it answered in time, or need not."""
     if entry.outcome is Outcome.SKIPPED:
         return entry.reason is not None and entry.reason.code in GOOD_CAUSES
-    return entry.outcome in {Outcome.ANSWERED, Outcome.NO} or entry.offers > 0
+    return entry.outcome in {Outcome.ANSWERED, Outcome.NO}
+
+
+def _says_something(entry: CoverageEntry) -> bool:
+    return is_final(entry) or entry.offers > 0

@@ -6,23 +6,24 @@ about nothing else (the start). A cost below a limit's minimum is no fault.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from gateway.domain.placement import NodePlacement
 from gateway.domain.quotes import costs_of, is_known, least, metrics_of, most
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.wire.phases import SessionPhase
 from gateway.wire.times import DailyWindow, Interval, format_duration, format_instant
-from gateway.wire.views import Bounds, Quote, RequestView, SessionView
+from gateway.wire.views import UNBOUNDED, Bounds, Quote, RequestView, SessionView
 
 TOLERANCE: Final = timedelta(seconds=1)
 """Services that count in whole seconds may be this far off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+# One for every offer; msgspec's structs are made five times as fast.
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """Why an offer is dropped, if at all, and what could not be made sure of."""
 
     drops: tuple[Reason, ...] = ()
@@ -32,6 +33,9 @@ class Judgement:
     def is_kept(self) -> bool:
         """Whether nothing speaks against the offer."""
         return not self.drops
+
+
+_FAULTLESS: Final = Judgement()
 
 
 class _Findings:
@@ -67,8 +71,12 @@ def judge(
     _check_hold(found, offer, now, min_life)
     _check_amounts(found, offer, request, reports_memory=reports_memory)
     _check_times(found, offer, request, now)
-    _check_costs(found, offer, request.cost_limits)
-    _check_metrics(found, offer, request.metric_limits, placement)
+    if request.cost_limits:
+        _check_costs(found, offer, request.cost_limits)
+    if request.metric_limits:
+        _check_metrics(found, offer, request.metric_limits, placement)
+    if not found.drops and not found.notes:
+        return _FAULTLESS
     return Judgement(tuple(found.drops), tuple(found.notes))
 
 
@@ -110,27 +118,16 @@ def _check_hold(found: _Findings, offer: SessionView, now: datetime, min_life: t
 def _check_amounts(
     found: _Findings, offer: SessionView, request: RequestView, *, reports_memory: bool
 ) -> None:
-    _check_amount(
-        found,
-        "cores",
-        offer.cores,
-        request.cores,
-        (ReasonCode.BELOW_MINIMUM_CORES, ReasonCode.ABOVE_MAXIMUM_CORES),
-    )
-    _check_amount(
-        found,
-        "memory",
-        offer.memory_gib if reports_memory else None,
-        request.memory_gib,
-        (ReasonCode.BELOW_MINIMUM_MEMORY, ReasonCode.ABOVE_MAXIMUM_MEMORY),
-    )
-    _check_amount(
-        found,
-        "storage",
-        offer.storage_gib,
-        request.storage_gib,
-        (ReasonCode.BELOW_MINIMUM_STORAGE, ReasonCode.ABOVE_MAXIMUM_STORAGE),
-    )
+    if request.cores != UNBOUNDED:
+        codes = ReasonCode.BELOW_MINIMUM_CORES, ReasonCode.ABOVE_MAXIMUM_CORES
+        _check_amount(found, "cores", offer.cores, request.cores, codes)
+    if request.memory_gib != UNBOUNDED:
+        codes = ReasonCode.BELOW_MINIMUM_MEMORY, ReasonCode.ABOVE_MAXIMUM_MEMORY
+        said = offer.memory_gib if reports_memory else None
+        _check_amount(found, "memory", said, request.memory_gib, codes)
+    if request.storage_gib != UNBOUNDED:
+        codes = ReasonCode.BELOW_MINIMUM_STORAGE, ReasonCode.ABOVE_MAXIMUM_STORAGE
+        _check_amount(found, "storage", offer.storage_gib, request.storage_gib, codes)
 
 
 def _check_amount(
@@ -141,8 +138,6 @@ def _check_amount(
     codes: tuple[ReasonCode, ReasonCode],
 ) -> None:
     """What is sure to be there reaches the minimum, what may be there stays within the maximum."""
-    if limit.min is None and limit.max is None:
-        return
     low, high = (offered.min, offered.max) if offered else (None, None)
     sure, possible = (high if low is None else low), (low if high is None else high)
     if sure is None or possible is None:
@@ -170,6 +165,8 @@ def _check_times(found: _Findings, offer: SessionView, request: RequestView, now
             found.drop(ReasonCode.NO_START)
         else:
             found.note(ReasonCode.START_UNKNOWN)
+        return
+    if not request.starts and request.daily is None:
         return
     start = _earliest_start(offer.start, now)
     if request.starts and not _is_in_any(start, request.starts):

@@ -88,14 +88,14 @@ _COUNTED_METRICS: Final = frozenset({kinds.COMPUTE_PERFORMANCE})
 _REMEMBERED: Final = 1024
 """Different sets of prices that are kept worked out: a node's offers mostly cost the same."""
 
-_MOST_REMEMBERED: Final = 8
-"""An offer with more quotes of one sort is worked out each time: a node may not fill the memory."""
+_MOST_REMEMBERED: Final = 16
+"""An offer with more quotes is worked out each time: a node may not fill the memory."""
 
 _Quotes: TypeAlias = tuple[Quote, ...]
 
 
 # Amounts and candidates come by the hundred; msgspec's structs are made five times as fast.
-class Amount(msgspec.Struct, frozen=True):
+class Amount(msgspec.Struct, frozen=True, gc=False):
     """A measured value in parts of its unit.
 
     ``is_bound``: the value itself is not known, only that it is no better than this.
@@ -126,7 +126,7 @@ class Placement:
     whereabouts: Whereabouts = Whereabouts.KNOWN
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """An offer being ranked: who made it and what was measured of it.
 
     ``start_delay_ms`` runs from the request to the earliest start offered. ``placement`` is None
@@ -178,18 +178,19 @@ def measure(
 
 def _quoted(offer: SessionView) -> Mapping[Quantity, Amount]:
     """The amounts that costs and metrics say."""
-    quotes = (
-        _only(offer.compute_costs, _COUNTED_COSTS),
-        _only(offer.costs, _COUNTED_COSTS),
-        _only(offer.compute_metrics, _COUNTED_METRICS),
-        _only(offer.metrics, _COUNTED_METRICS),
+    compute_costs, costs = offer.compute_costs, offer.costs
+    compute_metrics, metrics = offer.compute_metrics, offer.metrics
+    said = len(compute_costs) + len(costs) + len(compute_metrics) + len(metrics)
+    return (_amounts_remembered if said <= _MOST_REMEMBERED else _amounts)(
+        _only(compute_costs, _COUNTED_COSTS) if compute_costs else (),
+        _only(costs, _COUNTED_COSTS) if costs else (),
+        _only(compute_metrics, _COUNTED_METRICS) if compute_metrics else (),
+        _only(metrics, _COUNTED_METRICS) if metrics else (),
     )
-    is_usual = max(map(len, quotes)) <= _MOST_REMEMBERED
-    return (_amounts_remembered if is_usual else _amounts)(*quotes)
 
 
 def _only(quotes: _Quotes, types: frozenset[str]) -> _Quotes:
-    return tuple([quote for quote in quotes if quote.type in types]) if quotes else ()
+    return tuple([quote for quote in quotes if quote.type in types])
 
 
 def _amounts(

@@ -40,7 +40,7 @@ _Merits: TypeAlias = tuple[tuple[Basis, ...], tuple[int, ...]]
 """How each quantity of an offer is known, and its merit."""
 
 
-class Scored(msgspec.Struct, frozen=True):
+class Scored(msgspec.Struct, frozen=True, gc=False):
     """An offer with its worths and its score in millionths."""
 
     candidate: Candidate
@@ -70,7 +70,7 @@ class Ranking:
 
     def __init__(self, candidates: Iterable[Candidate], policy: Policy) -> None:
         self.policy = policy
-        self._merits: dict[UUID, _Merits] = {}
+        self._merits: list[_Merits] = []
         rules = rules_of(policy)
         scored = []
         for candidate in candidates:
@@ -95,19 +95,15 @@ class Ranking:
         An offer with something unknown is compared only with those that lack the same, and all are
         compared only with the best 64.
         """
-        merits = self._merits_of(scored)
-        for better in self.ordered[:_COMPARED]:
-            if better.uuid == scored.uuid:
+        merits = _merits(scored)
+        for rank, better in enumerate(self.ordered[:_COMPARED]):
+            if better is scored:
                 return None
-            if _dominates(self._merits_of(better), merits):
+            if rank == len(self._merits):
+                self._merits.append(_merits(better))
+            if _dominates(self._merits[rank], merits):
                 return better
         return None
-
-    def _merits_of(self, scored: Scored) -> _Merits:
-        merits = self._merits.get(scored.uuid)
-        if merits is None:
-            merits = self._merits[scored.uuid] = _merits(scored)
-        return merits
 
     @cached_property
     def _best(self) -> Mapping[Quantity, int]:

@@ -28,7 +28,7 @@ class RecordVersionError(ValueError):
         super().__init__(f"ranking record of version {version}, this is {RECORD_VERSION}")
 
 
-class Rejected(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """An offer that was dropped before ranking, for ``reasons``.
 
     ``uuid`` is None where it could not be read; ``notes`` is what could not be made sure of.

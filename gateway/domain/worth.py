@@ -32,7 +32,7 @@ class Basis(StrEnum):
     """Not at all; it counts as the policy's prior."""
 
 
-class Worth(msgspec.Struct, frozen=True):
+class Worth(msgspec.Struct, frozen=True, gc=False):
     """One quantity of one offer under a policy.
 
     ``value`` is what is known, ``counted`` what it counts as, both in parts of the unit.
@@ -49,7 +49,7 @@ class Worth(msgspec.Struct, frozen=True):
     weight: int
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """How one quantity counts under a policy. Made once: looking it up for each offer is dear."""
 
     quantity: Quantity
@@ -86,8 +86,11 @@ def worths_of(candidate: Candidate, rules: tuple[Rule, ...]) -> tuple[Worth, ...
 
 def score_of(worths: tuple[Worth, ...]) -> int:
     """The mean utility by weight, in millionths, rounded down."""
-    weights = sum([worth.weight for worth in worths])
-    return sum([worth.weight * worth.utility for worth in worths]) // weights if weights else 0
+    weights = gained = 0
+    for worth in worths:
+        weights += worth.weight
+        gained += worth.weight * worth.utility
+    return gained // weights if weights else 0
 
 
 def _worth(rule: Rule, basis: Basis, value: int | None, counted: int) -> Worth:

@@ -23,6 +23,7 @@ from gateway.wire.documents import Document, to_json
 from gateway.wire.faults import validate
 from gateway.wire.identity import DuplicateIdentityError, IdentityChange, StoredIdentity
 from gateway.wire.problem import ProblemError
+from gateway.wire.schemas.fields import Flag
 from gateway.wire.schemas.identity import IdentityRequestSchema, IdentitySchema
 
 MAX_NAME_LENGTH: Final = 255
@@ -87,9 +88,7 @@ class IdentityChangeSchema(Schema):
 
     password = fields.String(load_only=True, validate=_PASSWORD)
     groups = _groups_field()
-    revoked = fields.Boolean(
-        truthy={True}, falsy={False}, metadata={"description": "Its credentials are refused."}
-    )
+    revoked = Flag(metadata={"description": "Its credentials are refused."})
 
 
 class ShownIdentitySchema(IdentitySchema):

@@ -51,7 +51,15 @@ class NodeAnswer:
     def to_coverage(self) -> CoverageEntry:
         """The line about this node in the answer's coverage."""
         took_ms = round(self.took_s * 1000)
-        return CoverageEntry(self.node, self.outcome, self.reason, took_ms, len(self.offers))
+        below = self.reply.below if self.reply else None
+        return CoverageEntry(
+            self.node,
+            self.outcome,
+            self.reason,
+            took_ms,
+            len(self.offers),
+            below.to_document() if below else None,
+        )
 
 
 OnLate = Callable[[NodeAnswer], Awaitable[None]]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from gateway.domain.policies import Policy
 from gateway.domain.quantities import Candidate, measure
 from gateway.domain.reasons import Reason, ReasonCode, reason
 from gateway.domain.record import RankingRecord, Rejected
+from gateway.domain.ways import Way, longer_ways, origin_of, way_of
 from gateway.services.answers import NodeAnswer
 from gateway.services.registry import RegisteredNode
 from gateway.wire.documents import Document
@@ -34,7 +35,7 @@ MAX_TEXTS: Final = 3
 """Different reasons named for a node of whose offers none fits."""
 
 
-class Hold(msgspec.Struct, frozen=True):
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """An offer that a node holds, whatever becomes of it here."""
 
     node: str
@@ -49,7 +50,7 @@ class Hold(msgspec.Struct, frozen=True):
     @property
     def component_uuids(self) -> tuple[UUID, ...]:
         """The components that came with it."""
-        return self.offer.view.component_uuids if self.offer else ()
+        return self.offer.component_uuids if self.offer else ()
 
 
 def read_request(document: Document) -> RequestView:
@@ -73,8 +74,8 @@ class Terms:
     """What answers to one request are held against.
 
     ``now`` is when the request came in. ``placements`` are those of the nodes asked, empty where
-    data play no part; ``data_messages`` is what clients are told of their data. ``restoring`` says
-    how a node's documents are turned back into what the client asked for; None: as they are.
+    data play no part; ``messages`` is what clients are told of the set as a whole. ``restoring``
+    says how a node's documents are turned back into what the client asked for; None: as they are.
     """
 
     view: RequestView
@@ -83,7 +84,7 @@ class Terms:
     per_node: int
     limit: int
     placements: Mapping[str, NodePlacement] = field(default_factory=dict)
-    data_messages: Sequence[Document] = ()
+    messages: Sequence[Document] = ()
     restoring: Callable[[str], bytes | None] = _as_it_is
 
     def placement_of(self, offer: SessionView, node: str) -> NodePlacement | None:
@@ -113,6 +114,8 @@ class Appraisal:
         self._usable: dict[str, int] = {}
         self._views: list[SessionView] = []
         self._node_messages: list[Document] = []
+        self._profiles: dict[str, NodeProfile] = {}
+        self._has_gateways = False
         self.holds: dict[UUID, Hold] = {}
         """Every hold that can be named, kept or not."""
 
@@ -135,7 +138,7 @@ class Appraisal:
         self,
         answer: NodeAnswer,
         node: RegisteredNode,
-        known: AbstractSet[UUID],
+        known: AbstractSet[UUID] = frozenset(),
         *,
         seen: datetime | None = None,
     ) -> None:
@@ -144,8 +147,10 @@ class Appraisal:
         ``seen`` is when the answer came, where that is long after the request.
         """
         self._usable[answer.node] = 0
+        self._profiles[answer.node] = node.profile
         if answer.reply is None:
             return
+        self._has_gateways |= answer.reply.below is not None
         kept_share = node.track_record.share(self._terms.now)
         for offer in answer.offers:
             self._add_offer(offer, node.profile, known, seen or self._terms.now, kept_share)
@@ -161,14 +166,30 @@ class Appraisal:
         return [uuid for offer in offers for uuid in self.holds[offer].component_uuids]
 
     def drop_duplicates(self, offers: Iterable[UUID], known: AbstractSet[UUID]) -> None:
-        """Drop those of the offers that have a component in ``known``: it is somebody else's."""
-        dropped = {o for o in offers if not known.isdisjoint(self.holds[o].component_uuids)}
-        for candidate in self._candidates:
-            if candidate.uuid in dropped:
-                self._reject(candidate.node, candidate.uuid, reason(ReasonCode.DUPLICATE_OFFER))
-                self._usable[candidate.node] -= 1
-        self._candidates = [one for one in self._candidates if one.uuid not in dropped]
-        self._views = [view for view in self._views if view.uuid not in dropped]
+        """Drop those of the offers with a UUID in ``known``: it is somebody else's."""
+        dropped = {
+            offer
+            for offer in offers
+            if offer in known or not known.isdisjoint(self.holds[offer].component_uuids)
+        }
+        for offer in dropped & known:
+            del self.holds[offer]
+        self._drop(dropped, reason(ReasonCode.DUPLICATE_OFFER))
+
+    def drop_longer_ways(self, taken: Mapping[str, str] | None = None) -> None:
+        """Drop what came a second way from a node: one of ``taken`` (by origin), or a shorter one.
+
+        To be called when all answers are in; without gateways among the nodes it does nothing.
+        """
+        if self._has_gateways or taken:
+            ways = {one.uuid: self.way_of(self.holds[one.uuid]) for one in self._candidates}
+            self._drop(longer_ways(ways, taken or {}), reason(ReasonCode.LONGER_WAY))
+
+    def way_of(self, hold: Hold) -> Way:
+        """How the offer came here."""
+        profile = self._profiles[hold.node]
+        raw = hold.offer.raw if hold.offer else b""
+        return way_of(raw, hold.node, origin_of(profile.url, profile.identity))
 
     def coverage_of(self, answer: NodeAnswer) -> CoverageEntry:
         """The line about a node, with the offers that can be used."""
@@ -184,7 +205,7 @@ class Appraisal:
             )
             said = " ".join(list(texts)[:MAX_TEXTS])
             why = reason(ReasonCode.NO_FITTING_OFFER, offers=entry.offers, why=said)
-        return CoverageEntry(entry.node, entry.outcome, why, entry.took_ms, usable)
+        return replace(entry, reason=why, offers=usable)
 
     def record(self) -> RankingRecord:
         """What the ranking depends on."""
@@ -217,7 +238,7 @@ class Appraisal:
         return [
             *node_messages(coverage, terms.now),
             *self._node_messages,
-            *terms.data_messages,
+            *terms.messages,
             *(why.to_message(terms.now) for why in unchecked),
         ]
 
@@ -229,36 +250,48 @@ class Appraisal:
         seen: datetime,
         kept_share: int,
     ) -> None:
-        uuid = offer.view.uuid
-        if uuid in known or uuid in self.holds:
-            self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
+        view, terms, node = offer.view, self._terms, profile.name
+        uuid = view.uuid
+        hold = Hold(node, uuid, offer)
+        if (known and uuid in known) or self.holds.setdefault(uuid, hold) is not hold:
+            self._reject(node, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
-        self.holds[uuid] = Hold(profile.name, uuid, offer)
-        if known and not known.isdisjoint(offer.view.component_uuids):
-            self._reject(profile.name, uuid, reason(ReasonCode.DUPLICATE_OFFER))
+        if known and not known.isdisjoint(offer.component_uuids):
+            self._reject(node, uuid, reason(ReasonCode.DUPLICATE_OFFER))
             return
-        terms = self._terms
-        judgement = terms.judge(offer.view, profile, seen)
-        if not judgement.is_kept:
-            self._rejected.append(Rejected(profile.name, uuid, judgement.drops, judgement.notes))
+        placement = terms.placement_of(view, node) if terms.placements else None
+        judgement = judge(
+            view, terms.view, seen, placement=placement, reports_memory=profile.reports_memory
+        )
+        if judgement.drops:
+            self._rejected.append(Rejected(node, uuid, judgement.drops, judgement.notes))
             return
-        self._usable[profile.name] += 1
-        self._views.append(offer.view)
-        placement = terms.placement_of(offer.view, profile.name)
-        if placement is not None and placement is not terms.placements.get(profile.name):
+        self._usable[node] += 1
+        self._views.append(view)
+        if placement is not None and placement is not terms.placements.get(node):
             self._declared[uuid] = placement
         self._candidates.append(
             measure(
-                offer.view,
+                view,
                 terms.view,
                 terms.now,
-                node=profile.name,
+                node=node,
                 placement=placement.to_ranking() if placement else None,
                 kept_share=kept_share,
                 reports_memory=profile.reports_memory,
-                notes=(*judgement.notes, *(placement.notes() if placement else ())),
+                notes=(*judgement.notes, *placement.notes()) if placement else judgement.notes,
             )
         )
+
+    def _drop(self, dropped: AbstractSet[UUID], why: Reason) -> None:
+        if not dropped:
+            return
+        for candidate in self._candidates:
+            if candidate.uuid in dropped:
+                self._reject(candidate.node, candidate.uuid, why)
+                self._usable[candidate.node] -= 1
+        self._candidates = [one for one in self._candidates if one.uuid not in dropped]
+        self._views = [view for view in self._views if view.uuid not in dropped]
 
     def _reject(self, node: str, uuid: UUID | None, *reasons: Reason) -> None:
         self._rejected.append(Rejected(node, uuid, reasons))

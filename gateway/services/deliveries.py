@@ -9,7 +9,7 @@ from gateway.services.acceptance import AcceptanceService
 from gateway.services.letting_go import LettingGoService
 from gateway.services.node_calls import NodeCalls
 from gateway.services.transitions import Stores
-from gateway.services.verdicts import Delivered, Undelivered
+from gateway.services.verdicts import TOO_LATE, UNREGISTERED, Delivered, Undelivered
 from gateway.settings import CommandSettings
 from gateway.stores.commands import Command
 from gateway.stores.database import Database
@@ -38,13 +38,13 @@ class Deliveries:
         self._clock = clock
         self._settings = settings
 
-    async def deliver(self, command: Command) -> Delivered | Undelivered:
+    async def deliver(self, command: Command) -> tuple[Command, Delivered | Undelivered]:
         """Carry out one claimed command; nothing is sent once the lease on it has run out."""
         async with self._database.reading() as reader:
             owner, document = await self._stores.sessions.addressed(reader, command.session)
         client = self._nodes.client(command.node)
         if client is None:
-            return Undelivered("node is not registered")
+            return command, Undelivered(UNREGISTERED)
         call = CallContext(
             idempotency_key=f"{command.session}:{command.phase.value}",
             authorization=self._nodes.remembered_authorization(owner),
@@ -53,10 +53,10 @@ class Deliveries:
         left = command.due - self._clock.now()
         if left <= timedelta(0):
             # This process was held up: another may be at it by now.
-            return Undelivered("the time to deliver it was over before it was sent")
+            return command, Undelivered(TOO_LATE)
         deadline = self._clock.monotonic() + min(self._settings.deadline_s, left.total_seconds())
         service = self._acceptance if command.phase is SessionPhase.ACCEPTED else self._letting_go
-        return await service.deliver(command, client, call, deadline)
+        return command, await service.deliver(command, client, call, deadline)
 
     async def give_up(self, command: Command) -> None:
         """A command came to nothing in the time it had."""

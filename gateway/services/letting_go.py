@@ -92,7 +92,26 @@ class LettingGoService:
         self, command: Command, client: BrokerClient, call: CallContext, deadline: float
     ) -> Delivered | Undelivered:
         """Ask for REJECTED or CANCELLED until the node's phase shows an end."""
-        uuid, phase = command.session, command.phase
+        try:
+            return await self.end(command.session, command.phase, client, call, deadline)
+        except NodeSessionUnknownError:
+            return await self._unknown(command)
+
+    async def end(
+        self,
+        uuid: UUID,
+        phase: SessionPhase,
+        client: BrokerClient,
+        call: CallContext,
+        deadline: float,
+    ) -> Delivered | Undelivered:
+        """Ask the node for REJECTED or CANCELLED, once.
+
+        Raises
+        ------
+        NodeSessionUnknownError
+            It has no such session.
+        """
         try:
             async with self._nodes.talking_to(client.profile.name, deadline):
                 shown = await client.end(uuid, phase, call, deadline=deadline)
@@ -101,7 +120,7 @@ class LettingGoService:
                     shown = await client.end(uuid, SessionPhase.CANCELLED, call, deadline=deadline)
                 return ended(shown)
         except NodeSessionUnknownError:
-            return await self._unknown(command)
+            raise
         except NodeError as error:
             if not is_final(error):
                 return Undelivered(str(error))
@@ -112,7 +131,7 @@ class LettingGoService:
                 shown = await client.end(uuid, SessionPhase.CANCELLED, call, deadline=deadline)
             return ended(shown)
         except NodeSessionUnknownError:
-            return await self._unknown(command)
+            raise
         except NodeError as error:
             return Undelivered(str(error))
 

@@ -10,11 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from gateway.clock import Clock
 from gateway.domain.candidates import RefusalMemory, unknown_kinds
-from gateway.domain.coverage import (
-    Outcome,
-    coverage_of,
-    is_unavailable,
-)
+from gateway.domain.coverage import Outcome, coverage_of, is_final, is_unavailable
 from gateway.domain.enrichment import REPLACEABLE
 from gateway.domain.record import replay
 from gateway.errors import (
@@ -45,8 +41,6 @@ RETRY_AFTER_S: Final = 5
 
 LATE_RETRY_S: Final = 2.0
 """How soon a late answer that could not be saved is tried again."""
-
-_ANSWERING: Final = frozenset({Outcome.ANSWERED, Outcome.NO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +195,7 @@ class OffersService:
         silent = sorted(
             entry.node
             for entry in coverage
-            if entry.node in question.require and entry.outcome not in _ANSWERING
+            if entry.node in question.require and not is_final(entry)
         )
         is_open = not silent and not is_unavailable(coverage)
         row, sessions = await self._book.add(

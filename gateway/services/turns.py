@@ -48,6 +48,7 @@ class Turns:
                 mean_s=node.latency.mean_s,
                 proximity=placements[node.name].proximity if node.name in placements else None,
                 turn=self._turns.get(node.name, 0),
+                weight=node.profile.weight,
             )
             for node in nodes
         ]

@@ -1,19 +1,15 @@
 """The outbox: what nodes still have to be told. One command a session, the newest wish."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from gateway.stores.database import Row, Transaction, from_micros, to_micros, to_texts
+from gateway.stores.leasing import Backlog, LeasedTable
 from gateway.wire.phases import SessionPhase
-
-SEEN_AT_ONCE: Final = 500
-"""Due commands looked through for those whose nodes have room; SQLite takes 999 parameters."""
 
 _COLUMNS: Final = "session, node, phase, attempts, created, due, give_up, fence, last_error"
 
@@ -40,13 +36,22 @@ class Command(Wish, frozen=True, kw_only=True):
     fence: int
     last_error: str | None = None
 
+    @property
+    def told(self) -> int:
+        """How many sessions the node is told of."""
+        return 1
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How many commands wait, and since when the oldest of them does."""
+    @property
+    def held(self) -> int:
+        """How many holds stay at the node if it never hears of it."""
+        return int(self.phase is not SessionPhase.ACCEPTED)
 
-    pending: int
-    oldest: datetime
+    def facts(self) -> Mapping[str, Any]:
+        """What it is about, for the log."""
+        return {"session": str(self.session), "phase": self.phase.value}
+
+
+_TABLE: Final = LeasedTable("commands", _COLUMNS)
 
 
 def _from_row(row: Row) -> Command:
@@ -108,32 +113,9 @@ class CommandStore:
         per_node: int,
         running: Mapping[str, int],
     ) -> list[Command]:
-        """Take due commands; nobody else gets them before the lease ends.
-
-        At most ``limit`` of them, and of each node so many that ``per_node`` of its commands are
-        under way, those ``running`` already included.
-        """
-        # A node with no room is not looked at, however much is due there: it hides nobody else's.
-        full = [node for node, count in running.items() if count >= per_node]
-        elsewhere = f"AND node NOT IN ({','.join('?' * len(full))}) " if full else ""
-        due = await tx.fetch(
-            f"SELECT id, node FROM commands WHERE due <= ? {elsewhere}"  # noqa: S608
-            f"ORDER BY due LIMIT ?{tx.skip_locked}",
-            (to_micros(now), *full, SEEN_AT_ONCE),
-        )
-        taken: list[int] = []
-        of_node = Counter(running)
-        for row in due:
-            if len(taken) < limit and of_node[row["node"]] < per_node:
-                of_node[row["node"]] += 1
-                taken.append(row["id"])
-        if not taken:
-            return []
-        marks = ",".join("?" * len(taken))
-        rows = await tx.fetch(
-            f"UPDATE commands SET due = ?, attempts = attempts + 1, fence = fence + 1 "  # noqa: S608
-            f"WHERE id IN ({marks}) RETURNING {_COLUMNS}",
-            (to_micros(lease_until), *taken),
+        """Take due commands; see ``LeasedTable.claim``."""
+        rows = await _TABLE.claim(
+            tx, now=now, lease_until=lease_until, limit=limit, per_node=per_node, running=running
         )
         return [_from_row(row) for row in rows]
 
@@ -194,14 +176,11 @@ class CommandStore:
 
     async def pull_in(self, tx: Transaction, *, beyond: datetime, due: datetime) -> int:
         """Have those that are due after ``beyond`` tried at ``due``; how many there were."""
-        return await tx.execute(
-            "UPDATE commands SET due = ? WHERE due > ?", (to_micros(due), to_micros(beyond))
-        )
+        return await _TABLE.pull_in(tx, beyond=beyond, due=due)
 
     async def next_due(self, tx: Transaction) -> datetime | None:
         """When the next command is due, if there is any."""
-        row = await tx.fetch_one("SELECT min(due) AS due FROM commands")
-        return None if row is None or row["due"] is None else from_micros(row["due"])
+        return await _TABLE.next_due(tx)
 
     async def backlog(self, tx: Transaction) -> dict[SessionPhase, Backlog]:
         """What waits, by the phase that nodes are to be told of; nothing for a phase with none."""

@@ -78,12 +78,40 @@ class OfferSetStore:
             (record, federation, messages, str(uuid)),
         )
 
+    async def is_replaced(self, tx: Transaction, uuid: UUID) -> bool:
+        """Whether another set has been asked for in its place."""
+        row = await tx.fetch_one(
+            "SELECT offerset FROM reaskings WHERE previous = ? AND replaces = 1", (str(uuid),)
+        )
+        return row is not None
+
+    async def claim(self, tx: Transaction, root: UUID, offerset: UUID, now: datetime) -> bool:
+        """Whether this offer set is the one that answers a client's request here.
+
+        Gateways above may bring a request by several ways; the first to come answers it.
+        """
+        changed = await tx.execute(
+            "INSERT INTO client_requests (root, offerset, created) VALUES (?, ?, ?) "
+            "ON CONFLICT (root) DO UPDATE SET created = client_requests.created "
+            "WHERE client_requests.offerset = excluded.offerset",
+            (str(root), str(offerset), to_micros(now)),
+        )
+        return changed > 0
+
+    async def forget_claims(self, tx: Transaction, before: datetime) -> int:
+        """Delete what ``claim`` wrote before that time; how many."""
+        return await tx.execute(
+            "DELETE FROM client_requests WHERE root IN "  # noqa: S608
+            f"(SELECT root FROM client_requests WHERE created < ?{tx.skip_locked})",
+            (to_micros(before),),
+        )
+
     async def forget(
         self, tx: Transaction, *, ended_before: datetime, expired_before: datetime
     ) -> int:
         """Delete offer sets that nobody needs any more; how many.
 
-        A set goes when none of its sessions can still change and none has commands under way: once
+        A set goes when none of its sessions can still change and no node is still to be told: once
         accepted, when all ended before ``ended_before``; never accepted, when created and expired
         before ``expired_before``.
         """
@@ -93,6 +121,8 @@ class OfferSetStore:
               AND NOT EXISTS (
                 SELECT 1 FROM commands JOIN sessions ON sessions.uuid = commands.session
                 WHERE sessions.offerset = offersets.uuid)
+              AND NOT EXISTS (
+                SELECT 1 FROM unkept_holds WHERE unkept_holds.offerset = offersets.uuid)
               AND NOT EXISTS (
                 SELECT 1 FROM sessions WHERE sessions.offerset = offersets.uuid AND (
                   sessions.phase NOT IN

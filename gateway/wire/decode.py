@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.wire.below import Below, read_below
 from gateway.wire.compile import Compiled
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.phases import SessionPhase
@@ -24,7 +25,7 @@ from gateway.wire.times import (
     parse_instant,
     parse_interval,
 )
-from gateway.wire.views import Bounds, OptionView, Quote, SessionView, sum_bounds
+from gateway.wire.views import Bounds, Quote, SessionView, sum_bounds
 
 MAX_OFFERS: Final = 256
 """Most offers of one answer that are looked at. Upstream gives four."""
@@ -45,6 +46,7 @@ _CACHED_TIMES: Final = 4096
 """Times of each sort that are kept parsed, 1 MB of them; they are short, or they do not parse."""
 
 _SESSION: Final = Compiled(NodeSessionSchema())
+_NONE: Final = msgspec.Raw(b"")
 _PHASES: Final = {phase.value: phase for phase in SessionPhase}
 
 
@@ -58,12 +60,14 @@ class InvalidDocumentError(ValueError):
 
 class _Meta(msgspec.Struct, gc=False):
     messages: list[msgspec.Raw] | None = None
+    uuid: msgspec.Raw = _NONE
 
 
 class _OfferSet(msgspec.Struct, gc=False):
     result: Literal["YES", "NO"]
     meta: _Meta | None = None
     offers: list[msgspec.Raw] | None = None
+    federation: msgspec.Raw = _NONE
 
 
 _OFFERSET: Final = msgspec.json.Decoder(_OfferSet)
@@ -71,24 +75,28 @@ _OFFERSET: Final = msgspec.json.Decoder(_OfferSet)
 
 @dataclass(slots=True)
 class OfferSetEnvelope:
-    """An offer set with its offers still as text; ``surplus`` is how many more there were."""
+    """An offer set with its offers still as text; ``surplus`` is how many more there were.
+
+    ``below`` is what a gateway says of the nodes it asked; None from a node that is none.
+    """
 
     result: str
     messages: list[Document] = field(default_factory=list)
-    offers: list[bytes] = field(default_factory=list)
+    offers: list[msgspec.Raw] = field(default_factory=list)
     surplus: int = 0
+    below: Below | None = None
 
 
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{"))
 
 
-def _checked_tree(text: bytes) -> Any:
+def _checked_tree(text: bytes | msgspec.Raw) -> Any:
     """The tree of the text, all of it read: the typed decoder skips what it does not know.
 
     Broken UTF-8, a number beyond a double or deep nesting break a client wherever they stand.
     """
     tree = _tree(text)
-    if len(text.translate(None, _NO_BRACKETS)) > MAX_BRACKETS and _is_deep(tree):
+    if len(bytes(text).translate(None, _NO_BRACKETS)) > MAX_BRACKETS and _is_deep(tree):
         raise InvalidDocumentError(f"nested deeper than {MAX_DEPTH}")
     return tree
 
@@ -107,9 +115,9 @@ def _is_deep(tree: Any) -> bool:
     return True
 
 
-def _tree(text: bytes) -> Any:
+def _tree(text: bytes | msgspec.Raw) -> Any:
     try:
-        return from_json(text)
+        return from_json(bytes(text))
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError(str(error)) from error
 
@@ -134,8 +142,9 @@ def decode_offerset(body: bytes) -> OfferSetEnvelope:
     return OfferSetEnvelope(
         found.result,
         [item for item in messages if item is not None],
-        [bytes(raw) for raw in offers[:MAX_OFFERS]],
+        offers[:MAX_OFFERS],
         max(0, len(offers) - MAX_OFFERS),
+        read_below(bytes(found.federation), bytes(found.meta.uuid) if found.meta else b""),
     )
 
 
@@ -169,7 +178,7 @@ def _without_kinds(tree: Any, known_kinds: frozenset[str]) -> Any:
     return tree
 
 
-def _decoded(raw: bytes, known_kinds: frozenset[str]) -> Any:
+def _decoded(raw: bytes | msgspec.Raw, known_kinds: frozenset[str]) -> Any:
     """The struct of a session in which there is something that the schema does not name."""
     tree = _checked_tree(raw)
     try:
@@ -183,7 +192,9 @@ def _decoded(raw: bytes, known_kinds: frozenset[str]) -> Any:
         raise InvalidDocumentError(str(error)) from error
 
 
-def decode_session(raw: bytes, known_kinds: frozenset[str] = frozenset()) -> SessionView:
+def decode_session(
+    raw: bytes | msgspec.Raw, known_kinds: frozenset[str] = frozenset()
+) -> SessionView:
     """The view of a session or offer, which has been found fit to be passed on.
 
     Components of a kind in ``known_kinds`` are left out of both check and view.
@@ -198,7 +209,7 @@ def decode_session(raw: bytes, known_kinds: frozenset[str] = frozenset()) -> Ses
     except (ValueError, RecursionError):
         found = _decoded(raw, known_kinds)
     try:
-        return _view(found, raw)
+        return _view(found)
     except TimeSyntaxError as error:
         raise InvalidDocumentError(str(error)) from error
 
@@ -249,130 +260,112 @@ def _quotes(items: Iterable[Any] | None) -> tuple[Quote, ...]:
     return tuple([Quote(item.type, item.min, item.max) for item in items if item.type is not None])
 
 
-# A node's answers share many instants, and all answers of a deployment durations.
-_instant: Final = lru_cache(_CACHED_TIMES)(parse_instant)
-
-
+@lru_cache(_CACHED_TIMES)
 def _recent(text: str | None) -> datetime | None:
+    """A node's answers share many instants."""
     if text is None:
         return None
-    instant = _instant(text)
+    instant = parse_instant(text)
     return instant if instant.year >= _EPOCH_YEARS else None
 
 
-def _start(text: str | None) -> Interval | None:
-    if text is None:
-        return None
-    interval = parse_interval(text)
-    return interval if interval.start.year >= _EPOCH_YEARS else None
-
-
-def _length(text: str | None) -> timedelta | None:
-    return None if text is None else parse_duration(text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """Start and duration of the stages, read."""
-
-    start: Interval | None
-    duration: timedelta | None
-    prepare_start: datetime | None
-    prepare_duration: timedelta | None
-    release_duration: timedelta | None
-
-
 @lru_cache(_CACHED_TIMES)
-def _times(
-    start: str | None,
-    duration: str | None,
-    prepare_start: str | None,
-    prepare_duration: str | None,
-    release_duration: str | None,
-) -> _Times:
-    """Offers of one answer, and those of nodes that count in whole minutes, share schedules."""
-    return _Times(
-        _start(start),
-        _length(duration),
-        _recent(prepare_start),
-        _length(prepare_duration),
-        _length(release_duration),
-    )
+def _available(start: str | None, duration: str | None) -> tuple[Interval | None, timedelta | None]:
+    """Offers of one answer, and those of nodes that count in whole minutes, share times."""
+    interval = None if start is None else parse_interval(start)
+    is_meant = interval is not None and interval.start.year >= _EPOCH_YEARS
+    return interval if is_meant else None, None if duration is None else parse_duration(duration)
 
 
-def _schedule(found: Any) -> _Times:
-    """The session's own schedule, or else the compute resource's."""
-    schedule, compute = found.schedule, found.compute
-    available = None if schedule is None else schedule.available
-    says_when = available is not None and not (
-        available.start is None and available.duration is None
-    )
-    if not says_when and compute is not None:
-        schedule = compute.schedule
-        available = None if schedule is None else schedule.available
-    preparing = None if schedule is None else schedule.preparing
-    releasing = None if schedule is None else schedule.releasing
-    return _times(
-        None if available is None else available.start,
-        None if available is None else available.duration,
-        None if preparing is None else preparing.start,
-        None if preparing is None else preparing.duration,
-        None if releasing is None else releasing.duration,
-    )
+def _stage(schedule: Any) -> Any:
+    """Stage available of a schedule, if it says when that is."""
+    stage = None if schedule is None else schedule.available
+    is_said = stage is not None and not (stage.start is None and stage.duration is None)
+    return stage if is_said else None
 
 
-def _option(item: Any) -> OptionView:
-    return OptionView(item.__struct_config__.tag, item.path, tuple(getattr(item, "values", ())))
-
-
-def _documents(raw: bytes, *path: str) -> tuple[Document, ...]:
-    """The objects of a list as they stand in the text, members that are not known included."""
-    value = _tree(raw)
-    for name in path:
-        value = value[name]
-    return tuple(value)
-
-
-def _view(found: Any, raw: bytes) -> SessionView:
+def _view(found: Any) -> SessionView:
     meta, compute = found.meta, found.compute
     if meta is None or meta.uuid is None:
         raise InvalidDocumentError("the session has no meta.uuid")
     if found.phase is None:
         raise InvalidDocumentError("the session has no phase")
-    times = _schedule(found)
+    stage = _stage(found.schedule)
+    if stage is None and compute is not None:
+        stage = _stage(compute.schedule)
+    start, duration = (None, None) if stage is None else _available(stage.start, stage.duration)
     return SessionView(
-        uuid=meta.uuid,
-        name=meta.name,
-        phase=_PHASES[found.phase],
-        expires=_recent(found.expires),
-        start=times.start,
-        duration=times.duration,
-        prepare_start=times.prepare_start,
-        prepare_duration=times.prepare_duration,
-        release_duration=times.release_duration,
-        cores=None if compute is None else _bounds(compute.cores),
-        memory_gib=None if compute is None else _bounds(compute.memory),
-        storage_gib=_storage(found.storage),
-        costs=_quotes(found.costs),
-        metrics=_quotes(found.metrics),
-        compute_costs=() if compute is None else _quotes(compute.costs),
-        compute_metrics=() if compute is None else _quotes(compute.metrics),
-        component_uuids=_component_uuids(found),
-        messages=_documents(raw, "meta", "messages") if meta.messages else (),
-        options=tuple([_option(item) for item in meta.options]) if meta.options else (),
-        connectors=_documents(raw, "connectors") if found.connectors else (),
+        meta.uuid,
+        _PHASES[found.phase],
+        _recent(found.expires),
+        start,
+        duration,
+        None if compute is None else _bounds(compute.cores),
+        None if compute is None else _bounds(compute.memory),
+        _storage(found.storage),
+        _quotes(found.costs),
+        _quotes(found.metrics),
+        () if compute is None else _quotes(compute.costs),
+        () if compute is None else _quotes(compute.metrics),
     )
 
 
-def _component_uuids(found: Any) -> tuple[UUID, ...]:
-    executable, compute = found.executable, found.compute
-    metas = [None if executable is None else executable.meta]
-    if compute is not None:
-        metas.append(compute.meta)
-        metas += [volume.meta for volume in compute.volumes or ()]
-    metas += [item.meta for item in found.storage or ()]
-    metas += [item.meta for item in found.data or ()]
-    return tuple([meta.uuid for meta in metas if meta is not None and meta.uuid is not None])
+class _Part(msgspec.Struct, gc=False):
+    """A component; what is in one of an unknown kind may be anything, and is left as it is."""
+
+    meta: msgspec.Raw = _NONE
+    volumes: msgspec.Raw = _NONE
+
+
+class _Parts(msgspec.Struct, gc=False):
+    executable: _Part | None = None
+    compute: _Part | None = None
+    storage: list[_Part] | None = None
+    data: list[_Part] | None = None
+
+
+_PARTS: Final = msgspec.json.Decoder(_Parts)
+_PART_LIST: Final = msgspec.json.Decoder(list[_Part] | None)
+_NAMED: Final = msgspec.json.Decoder(_Named)
+
+
+def component_uuids(session: bytes | msgspec.Raw) -> tuple[UUID, ...]:
+    """The UUIDs of the components of a session that ``decode_session`` has found good.
+
+    One of an unknown kind that has none, or no UUID for one, is passed over.
+    """
+    found = _PARTS.decode(session)
+    volumes = _volumes_of(found.compute) or ()
+    parts = (
+        *(found.executable, found.compute, *volumes),
+        *(found.storage or ()),
+        *(found.data or ()),
+    )
+    return tuple([uuid for part in parts if part and (uuid := _uuid_of(part)) is not None])
+
+
+def _volumes_of(compute: _Part | None) -> Sequence[_Part] | None:
+    if compute is None or compute.volumes is _NONE:
+        return None
+    try:
+        volumes: Sequence[_Part] | None = _PART_LIST.decode(compute.volumes)
+    except ValueError:
+        return None
+    return volumes
+
+
+def _uuid_of(component: _Part) -> UUID | None:
+    if component.meta is _NONE:
+        return None
+    try:
+        return _NAMED.decode(component.meta).uuid
+    except ValueError:
+        return None
+
+
+def messages_of(session: bytes) -> tuple[Document, ...]:
+    """The messages of a session that ``decode_session`` has found good, as they are written."""
+    return tuple((_tree(session).get("meta") or {}).get("messages") or ())
 
 
 def _storage(storage: Sequence[Any] | None) -> Bounds | None:

@@ -62,7 +62,7 @@ STEPS: Final = frozenset(
         "Housekeeping.expire_offers:before-commit",
         "IdempotencyService._reserve:committed",
         "IdempotencyService.settle:committed",
-        "LettingGoService.deliver:sending",
+        "LettingGoService.end:sending",
         "LettingGoService.let_go:committed",
         "NodeCall.answer:answered",
         "OfferBook.add:before-commit",

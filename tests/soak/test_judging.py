@@ -19,15 +19,17 @@ from tests.soak.world import DEADLINE_S
 
 
 def write_gateway(
-    folder: Path, sessions: Sequence[tuple[str, str, str]], commands: int = 0
+    folder: Path, sessions: Sequence[tuple[str, str, str]], commands: int = 0, unkept: int = 0
 ) -> Path:
     """The tables that are looked at, with sessions as UUID, offer set and phase, all at alpha."""
     database = folder / "gateway.db"
     connection = sqlite3.connect(database)
     connection.execute("CREATE TABLE sessions (uuid, offerset, phase, node)")
     connection.execute("CREATE TABLE commands (id)")
+    connection.execute("CREATE TABLE unkept_holds (id)")
     connection.executemany("INSERT INTO sessions VALUES (?, ?, ?, 'alpha')", sessions)
     connection.executemany("INSERT INTO commands VALUES (?)", [(n,) for n in range(commands)])
+    connection.executemany("INSERT INTO unkept_holds VALUES (?)", [(n,) for n in range(unkept)])
     connection.commit()
     connection.close()
     return database
@@ -104,9 +106,9 @@ def test_a_broken_promise_is_seen(
 
 
 def test_a_pending_command_is_seen(tmp_path: Path) -> None:
-    database = write_gateway(tmp_path, [], commands=2)
+    database = write_gateway(tmp_path, [], commands=2, unkept=1)
     nodes = write_node(tmp_path, [], [])
-    assert judged(database, nodes, Told()) == ["2 commands are still pending"]
+    assert judged(database, nodes, Told()) == ["3 commands are still pending"]
 
 
 def test_lateness_growth_and_defects_are_seen(tmp_path: Path) -> None:

@@ -34,17 +34,19 @@ MAX_PAGE: Final = 1000
 """Most revocations in one answer."""
 
 _TAGS: Final = ("administration",)
-_PRINTABLE: Final = checks.Predicate("isprintable", error="Must be printable text.")
+_TEXT: Final = checks.Regexp(
+    r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)", error="Must not have control characters."
+)
 
 
 class SubjectSchema(Schema):
     """Somebody, by what the tokens say."""
 
     issuer = fields.String(
-        required=True, validate=[checks.Length(min=1, max=MAX_URL_LENGTH), _PRINTABLE]
+        required=True, validate=[checks.Length(min=1, max=MAX_URL_LENGTH), _TEXT]
     )
     subject = fields.String(
-        required=True, validate=[checks.Length(min=1, max=MAX_SUBJECT_LENGTH), _PRINTABLE]
+        required=True, validate=[checks.Length(min=1, max=MAX_SUBJECT_LENGTH), _TEXT]
     )
 
 
