@@ -134,6 +134,12 @@ def settings(uuids: dict[str, str]) -> str:
             f'include-path = "{path}"',
             f'checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", {more}]',
         ]
+    # Which issuers there are is for the settings to say as well, and matters to who is shut out.
+    lines += [
+        "[[operations]]",
+        'include-name = "POST /admin/revocations"',
+        'checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]',
+    ]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Hypothesis strategies: documents that a schema takes, made from the schema itself."""
 
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -113,10 +114,16 @@ def _bounded(declared: Whole) -> st.SearchStrategy[int]:
     return st.integers(check.min, check.max)
 
 
+def _has_length(check: validate.Length, text: str) -> bool:
+    return (check.min or 0) <= len(text) <= (check.max or len(text))
+
+
 def _string(declared: fields.String) -> st.SearchStrategy[str]:
     for check in declared.validators:
         if isinstance(check, validate.OneOf):
             return st.sampled_from(list(check.choices))
+        if isinstance(check, validate.Length):
+            return TEXTS.filter(partial(_has_length, check))
     return TEXTS
 
 

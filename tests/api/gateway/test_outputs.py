@@ -289,7 +289,8 @@ async def test_a_node_that_gives_no_outputs_is_said_to_give_none(tmp_path: Path)
 
 def _canned_account(credentials: Any) -> Any:
     password = Secret(canned_broker.PASSWORD)
-    return replace(credentials, username=canned_broker.USERNAME, password=password)
+    [account] = credentials
+    return (replace(account, username=canned_broker.USERNAME, password=password),)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gateway.domain.coverage import (
     Outcome,
     coverage_of,
     entry_from_document,
+    is_final,
     is_unavailable,
     with_entry,
 )
@@ -101,3 +102,13 @@ def test_one_answer_or_one_skip_for_good_cause_is_enough_to_say_no() -> None:
         assert not is_unavailable([silent, entry("b", Outcome.SKIPPED, cause)])
     late = CoverageEntry("b", Outcome.LATE, reason(ReasonCode.ARRIVED_LATE), 6000, 2)
     assert not is_unavailable([silent, late])
+
+
+def test_a_node_that_answered_in_time_or_need_not_be_asked_has_said_all_it_will() -> None:
+    assert is_final(entry("a"))
+    assert is_final(entry("a", Outcome.NO))
+    for cause in GOOD_CAUSES:
+        assert is_final(entry("a", Outcome.SKIPPED, cause))
+    assert not is_final(entry("a", Outcome.SKIPPED, ReasonCode.DRAINING))
+    assert not any(is_final(entry("a", outcome)) for outcome in SILENT)
+    assert not is_final(CoverageEntry("a", Outcome.LATE, reason(ReasonCode.ARRIVED_LATE), 6000, 2))

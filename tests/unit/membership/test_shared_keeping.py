@@ -128,6 +128,7 @@ async def test_the_turn_of_a_process_that_died_passes_on(
                 pass
         clock.advance(timedelta(seconds=60))
         assert await other.open_challenge() is None
+        monkeypatch.setattr("gateway.membership_keeping.TURN_S", 60.0)
         async with other.registering(URL) as challenge:
             found = await one.open_challenge()
             assert found is not None

@@ -27,6 +27,8 @@ SMALL: Final[dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def admin_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_PASSWORD", "secret-of-the-admin")
+    monkeypatch.setenv("REGISTRATION_TOKEN", "ebr_of-the-node")
+    monkeypatch.setenv("HEAD_PASSWORD", "secret-of-the-head")
 
 
 def load(path: Path, **changes: Any) -> NodeSettings:
@@ -52,7 +54,7 @@ def test_every_example_can_be_used(path: Path) -> None:
     settings = load_node_settings(path)
 
     assert settings.admin is not None
-    assert settings.costs.session
+    assert settings.costs.session or settings.join
 
 
 def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:

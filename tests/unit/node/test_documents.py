@@ -91,9 +91,6 @@ def test_clients_read_in_an_offer_what_was_fitted() -> None:
     assert view.start == Interval(start, start + timedelta(minutes=5))
     assert view.duration == timedelta(minutes=10)
     assert view.expires == NOW + timedelta(minutes=5)
-    assert view.prepare_start == start - timedelta(seconds=verdict.stages.prepare_s)
-    assert view.prepare_duration == timedelta(seconds=verdict.stages.prepare_s)
-    assert view.release_duration == timedelta(seconds=verdict.stages.release_s)
     assert (view.cores, view.memory_gib, view.storage_gib) == (
         Bounds(4, 4),
         Bounds(6, 6),

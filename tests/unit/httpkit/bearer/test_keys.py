@@ -106,7 +106,8 @@ async def test_of_two_keys_that_fit_none_is_guessed() -> None:
         7,
         None,
     ],
-    ids=str,
+    # Keys are new in every process of a run, and tests must be called alike in all of them.
+    ids=["enc", "key_ops", "short", "long", "exponent", "oct", "bare", "no_kty", "number", "null"],
 )
 async def test_what_is_no_key_for_signatures_is_passed_by(entry: Any) -> None:
     async with provider(Published(keys={"keys": [entry, CURVE]})) as keys:
