@@ -18,16 +18,26 @@ from gateway.api.rankings import EXPLANATIONS, add_ranking_routes
 from gateway.api.requests import DIRECT, HEAVY, OFFERS, add_request_routes
 from gateway.api.sessions import CLOCK, SESSIONS, UPDATES, add_session_routes
 from gateway.api.webhooks import add_webhook_routes
-from gateway.audit_assembly import build_audit, build_rate_limits, duties_of_audit
-from gateway.authorization_assembly import renewing
+from gateway.assembly.audit import build_audit, build_rate_limits, duties_of_audit
+from gateway.assembly.authorization import renewing
+from gateway.assembly.discovery import DiscoveryParts, add_discovery, add_discovery_api
+from gateway.assembly.editing import add_editing_api, build_editing
+from gateway.assembly.events import build_events
+from gateway.assembly.lakes import LakeParts, build_lakes
+from gateway.assembly.membership import build_membership
+from gateway.assembly.nodes import NodeConnections
+from gateway.assembly.registration import (
+    add_registration_api,
+    bearers_of,
+    build_registration,
+    build_tokens,
+)
+from gateway.assembly.sessions import build_sessions
 from gateway.clock import Clock, SystemClock
 from gateway.config import GatewaySettings
-from gateway.discovery_assembly import DiscoveryParts, add_discovery, add_discovery_api
 from gateway.domain.candidates import RefusalMemory
 from gateway.domain.policies import policies_from_settings
-from gateway.editing_assembly import add_editing_api, build_editing
 from gateway.errors import StoreUnavailableError
-from gateway.event_assembly import build_events
 from gateway.httpkit.application import add_documentation, new_app
 from gateway.httpkit.auth import Authenticator
 from gateway.httpkit.bearer.administration import add_tokens
@@ -37,15 +47,6 @@ from gateway.httpkit.health import LIFECYCLE, Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
-from gateway.lake_assembly import LakeParts, build_lakes
-from gateway.membership_assembly import build_membership
-from gateway.node_assembly import NodeConnections
-from gateway.registration_assembly import (
-    add_registration_api,
-    bearers_of,
-    build_registration,
-    build_tokens,
-)
 from gateway.services.background import BackgroundService, Duty
 from gateway.services.direct import DirectService
 from gateway.services.explanations import ExplanationService
@@ -71,7 +72,6 @@ from gateway.services.registry import NodeRegistry
 from gateway.services.resubmission import ResubmissionService
 from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
-from gateway.session_assembly import build_sessions
 from gateway.stores.commands import CommandStore
 from gateway.stores.database import Database
 from gateway.stores.engines import database_of

@@ -192,6 +192,8 @@ class CredentialsField(fields.Field[tuple[CredentialsSettings, ...]]):
     ) -> tuple[CredentialsSettings, ...]:
         if isinstance(value, tuple | list) and not value:
             raise ValidationError("must not be empty: leave it out, or give {type: none}")
+        many = fields.List(fields.Nested(CredentialsSchema()), required=True)
         if isinstance(value, list):
-            return tuple(fields.List(fields.Nested(CredentialsSchema())).deserialize(value))
+            loaded: list[Any] = many.deserialize(value)
+            return tuple(loaded)
         return (fields.Nested(CredentialsSchema()).deserialize(value),)

@@ -257,7 +257,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
         "CREATE INDEX software_tags_by_value ON software_tags (sort, value, software)",
-        # owner: whom it concerns; NULL until it has a position, for the owner of the offer set then.
+        # owner: whom it concerns; NULL until it has a position, for the offer set's owner then.
         # position: from 1 without a gap, in an order in which everybody sees events come; NULL for
         # one that has not been given its position yet.
         "ALTER TABLE events ADD COLUMN owner TEXT",

@@ -149,7 +149,7 @@ async def inside(
     with (
         tempfile.TemporaryDirectory() as folder,
         _unread_log(),
-        patch("gateway.node_assembly.transport_of", lambda *_, **__: simulated),
+        patch("gateway.assembly.nodes.transport_of", lambda *_, **__: simulated),
     ):
         runner = web.AppRunner(build_app(settings, Path(folder)))
         await runner.setup()

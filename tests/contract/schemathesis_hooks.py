@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPMethod
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import schemathesis
 import yaml
@@ -34,6 +35,9 @@ _DAY: Final = re.compile(r"(?:0000-([0-9]{2})-[0-9]{2}|[0-9]{4}-([0-9]{2})-(?:29
 WIDEST: Final = 1e300
 """Larger integers have no floating-point number near them."""
 
+LONGEST_QUERY: Final = 7000
+"""In bytes, encoded. aiohttp reads a line of 8190, and refuses a longer one in words of its own."""
+
 
 def plain(tree: Any) -> Any:
     """The same document with what JSON Schema cannot tell from its neighbours made usual.
@@ -60,6 +64,13 @@ def plain(tree: Any) -> Any:
 def map_body(_context: Any, body: Any) -> Any:
     """Every generated body."""
     return plain(body)
+
+
+@schemathesis.hook
+def filter_query(_context: Any, query: Any) -> bool:
+    """Every generated query that a service gets to see."""
+    text = urlencode(query or {}, doseq=True, errors="replace")
+    return len(text) <= LONGEST_QUERY
 
 
 class _Dumper(yaml.SafeDumper):

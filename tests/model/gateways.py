@@ -1,4 +1,4 @@
-"""A gateway of the model: the real services, wired by ``gateway.session_assembly`` itself."""
+"""A gateway of the model: the real services, wired by ``gateway.assembly.sessions`` itself."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from unittest import mock
 
 from prometheus_client import CollectorRegistry
 
-from gateway import session_assembly
+from gateway.assembly import sessions as session_assembly
 from gateway.clients.broker import BrokerClient
 from gateway.clients.exchange import NodeTransport
 from gateway.domain.node import BasicCredentials, NodeProfile
@@ -66,7 +66,7 @@ class SimClock:
 class Parts:
     """What gateways are made of; a seeded bug puts classes of its own in the place of some.
 
-    ``services`` has such classes by the name that ``gateway.session_assembly`` has for them.
+    ``services`` has such classes by the name that ``gateway.assembly.sessions`` has for them.
     """
 
     services: dict[str, Any] = field(default_factory=dict)

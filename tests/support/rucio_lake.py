@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from gateway.assembly.lakes import LakeParts, build_lakes
 from gateway.clock import SystemClock
 from gateway.domain.holdings import Holding, Located
-from gateway.lake_assembly import LakeParts, build_lakes
 from gateway.lake_settings import (
     LakeSections,
     LocatingSettings,

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from gateway.assembly.lakes import build_lakes
 from gateway.clock import SystemClock
 from gateway.domain.holdings import Area, DeclaredLink, Did, DidKind, Site
 from gateway.httpkit.settings import SettingsError, describe, load_settings
-from gateway.lake_assembly import build_lakes
 from gateway.lake_catalogue import load_catalogue
 from gateway.lake_schemas import LakeSectionsSchema
 from gateway.lake_settings import LakeSections, RucioLakeSettings

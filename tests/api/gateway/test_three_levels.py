@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.httpkit.membership.settings import BasicOffered, JoinSettings
 from gateway.wire.documents import Document
@@ -55,7 +55,7 @@ async def levels(folder: Path) -> AsyncIterator[Levels]:
             node = running_node(folder / name, node_settings(name=name))
             nodes[name] = await stack.enter_async_context(node)
 
-        async def gateway(name: str, *names: str, **more: object) -> GatewayUnderTest:
+        async def gateway(name: str, *names: str, **more: Any) -> GatewayUnderTest:
             return await stack.enter_async_context(
                 running_gateway(
                     {one: nodes[one].url for one in names},

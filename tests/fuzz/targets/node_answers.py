@@ -39,7 +39,7 @@ def run(data: bytes) -> None:
     assert envelope.result in {"YES", "NO"}
     assert len(envelope.offers) <= MAX_OFFERS
     for raw in envelope.offers:
-        _check_session(raw)
+        _check_session(bytes(raw))
 
 
 def _check_session(raw: bytes) -> None:

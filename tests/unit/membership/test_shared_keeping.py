@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.assembly.membership_keeping import SharedKeeping
 from gateway.httpkit.membership.keeping import KeepingError
-from gateway.membership_keeping import SharedKeeping
 from gateway.sealing import Sealer
 from gateway.services.installation import Installation
 from gateway.stores.database import Database
@@ -119,7 +119,7 @@ async def test_one_registers_at_a_time_of_all_processes(
 async def test_the_turn_of_a_process_that_died_passes_on(
     process: Callable[[int], SharedKeeping], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.membership_keeping.TURN_S", 0.02)
+    monkeypatch.setattr("gateway.assembly.membership_keeping.TURN_S", 0.02)
     one, other = process(0), process(1)
     async with one.registering(URL):
         clock.advance(timedelta(seconds=-1))
@@ -128,7 +128,7 @@ async def test_the_turn_of_a_process_that_died_passes_on(
                 pass
         clock.advance(timedelta(seconds=60))
         assert await other.open_challenge() is None
-        monkeypatch.setattr("gateway.membership_keeping.TURN_S", 60.0)
+        monkeypatch.setattr("gateway.assembly.membership_keeping.TURN_S", 60.0)
         async with other.registering(URL) as challenge:
             found = await one.open_challenge()
             assert found is not None

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from prometheus_client import CollectorRegistry
 
+from gateway.assembly.sessions import SessionParts, build_sessions
 from gateway.clients.broker import BrokerClient
 from gateway.clients.transport import AiohttpTransport
 from gateway.domain.node import NodeProfile
@@ -20,7 +21,6 @@ from gateway.services.node_calls import NodeCalls
 from gateway.services.registry import NodeRegistry
 from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
-from gateway.session_assembly import SessionParts, build_sessions
 from gateway.settings import HealthSettings
 from gateway.stores.commands import Command, CommandStore, Wish
 from gateway.stores.events import EventStore

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.authorization_assembly import transport_for
+from gateway.assembly.authorization import transport_for
 from gateway.clients.addresses import AddressGuard
 from gateway.clients.broker import BrokerClient
 from gateway.clients.lakes.connections import LakeConnections

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from gateway.assembly.membership_keeping import SharedKeeping
 from gateway.clock import Clock
 from gateway.config import GatewaySettings
 from gateway.domain.joint_capabilities import joint_capabilities
@@ -15,7 +16,6 @@ from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.membership.capabilities import CAPABILITIES_VERSION, tag_of
 from gateway.httpkit.membership.description import Facts
 from gateway.httpkit.membership.membership import Membership
-from gateway.membership_keeping import SharedKeeping
 from gateway.sealing import Sealer
 from gateway.services.background import Duty
 from gateway.services.installation import Installation

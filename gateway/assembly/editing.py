@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.api.drafts import DRAFTS, add_draft_routes
 from gateway.api.listing import LISTING, add_listing_routes
 from gateway.api.requests import REASKING
+from gateway.assembly.sessions import SessionParts
 from gateway.clock import Clock
 from gateway.services.background import Duty
 from gateway.services.draft_sources import DraftSources
@@ -16,7 +17,6 @@ from gateway.services.listing import ListingService
 from gateway.services.offers import OffersService
 from gateway.services.reasking import ReaskingService
 from gateway.services.transitions import Stores
-from gateway.session_assembly import SessionParts
 from gateway.settings import DraftSettings
 from gateway.stores.database import Database
 from gateway.stores.drafts import DraftStore, ReaskingStore
