@@ -191,7 +191,9 @@ def essence_of(answer: Document, node: str) -> list[str]:
     """The offers of a site without what no two answers have in common, and without their rank."""
     texts = []
     for offer in answer["offers"]:
-        federation = {name: value for name, value in offer["federation"].items() if name != "rank"}
+        # Each node is at another port in the second run, and so of another origin.
+        moving = {"rank", "origin"}
+        federation = {k: v for k, v in offer["federation"].items() if k not in moving}
         if federation["node"] == node:
             text = to_json({**offer, "federation": federation}).decode()
             texts.append(PASSING.sub("*", text))
