@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 from gateway.clients.authorization.base import (
     AuthorizationInOrder,
@@ -14,7 +14,7 @@ from gateway.clients.authorization.tokens import ExchangedToken, ServiceToken
 from gateway.clients.authorization.transport import AuthorizingTransport
 from gateway.clients.exchange import NodeTransport
 from gateway.clients.lakes.connections import LakeConnections
-from gateway.clients.lakes.tokens import ClientCredentials
+from gateway.clients.lakes.tokens import ClientCredentials, IssuerClient
 from gateway.clients.trust import fresh_trust
 from gateway.sections.credentials import (
     ClientCredentialsSettings,
@@ -25,6 +25,8 @@ from gateway.sections.credentials import (
     is_fixed,
 )
 from gateway.settings import TransportSettings
+
+Client = TypeVar("Client", bound=IssuerClient)
 
 CERTIFICATES_EVERY_S: Final = 10.0
 """How often certificates are looked at again: they are renewed days before they end."""
@@ -65,29 +67,9 @@ def _authorization(
 ) -> NodeAuthorization:
     match settings:
         case ClientCredentialsSettings():
-            return ServiceToken(
-                ClientCredentials(
-                    connections=connections,
-                    token_url=settings.token_url,
-                    client_id=settings.client_id,
-                    client_secret=settings.client_secret,
-                    audience=settings.audience,
-                    scope=settings.scope,
-                    trust=trust,
-                )
-            )
+            return ServiceToken(_at_issuer(ClientCredentials, settings, connections, trust))
         case TokenExchangeSettings():
-            return ExchangedToken(
-                StandardExchange(
-                    connections=connections,
-                    token_url=settings.token_url,
-                    client_id=settings.client_id,
-                    client_secret=settings.client_secret,
-                    audience=settings.audience,
-                    scope=settings.scope,
-                    trust=trust,
-                )
-            )
+            return ExchangedToken(_at_issuer(StandardExchange, settings, connections, trust))
         case SrcnetExchangeSettings():
             return ExchangedToken(
                 SrcnetExchange(
@@ -102,3 +84,20 @@ def _authorization(
             return FixedAuthorization(settings.to_credentials())
         case _:
             assert_never(settings)
+
+
+def _at_issuer(
+    client: type[Client],
+    settings: ClientCredentialsSettings | TokenExchangeSettings,
+    connections: LakeConnections,
+    trust: ssl.SSLContext | None,
+) -> Client:
+    return client(
+        connections=connections,
+        token_url=settings.token_url,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        audience=settings.audience,
+        scope=settings.scope,
+        trust=trust,
+    )

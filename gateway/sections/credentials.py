@@ -65,25 +65,26 @@ FixedSettings = BasicSettings | BearerSettings | PassThroughSettings | NoCredent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCredentialsSettings:
+class IssuerSettings:
+    """What the gateway is at an issuer; ``audience`` and ``scope`` are of the tokens."""
+
+    token_url: str
+    client_id: str
+    client_secret: Secret
+    audience: str | None = None
+    scope: str | None = None
+
+
+class ClientCredentialsSettings(IssuerSettings):
     """A token of the gateway's own from an issuer (RFC 6749 §4.4), renewed before it ends."""
 
-    token_url: str
-    client_id: str
-    client_secret: Secret
-    audience: str | None = None
-    scope: str | None = None
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenExchangeSettings:
+class TokenExchangeSettings(IssuerSettings):
     """The caller's token, exchanged at an issuer for one of the node's (RFC 8693)."""
 
-    token_url: str
-    client_id: str
-    client_secret: Secret
-    audience: str | None = None
-    scope: str | None = None
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,7 @@ import msgspec
 
 from gateway.clients.lakes.connections import LakeCall, LakeConnections
 from gateway.clients.lakes.errors import LakeInvalidAnswerError
-from gateway.clients.lakes.tokens import (
-    DEFAULT_LIFE_S,
-    FORM,
-    Token,
-    ask_for_token,
-    client_header,
-    token_in,
-)
-from gateway.wire.secret import Secret
+from gateway.clients.lakes.tokens import DEFAULT_LIFE_S, IssuerClient, Token, ask_for_token
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 """RFC 8693 section 2.1."""
@@ -29,17 +21,10 @@ TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S10
 _EMPTY: Final = "there is no token in the answer of the authentication service"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandardExchange:
+class StandardExchange(IssuerClient):
     """Exchanges tokens at an issuer (RFC 8693), as the client that this gateway is there."""
 
-    connections: LakeConnections
-    token_url: str
-    client_id: str
-    client_secret: Secret
-    audience: str | None = None
-    scope: str | None = None
-    trust: ssl.SSLContext | None = field(default=None, repr=False)
+    __slots__ = ()
 
     async def exchange(self, subject: str, *, deadline: float) -> Token:
         """The token to use at the audience.
@@ -55,19 +40,7 @@ class StandardExchange:
             "subject_token_type": TOKEN_TYPE,
             "requested_token_type": TOKEN_TYPE,
         }
-        if self.audience is not None:
-            form["audience"] = self.audience
-        if self.scope is not None:
-            form["scope"] = self.scope
-        call = LakeCall(
-            method="POST",
-            url=self.token_url,
-            headers={"Authorization": client_header(self.client_id, self.client_secret.reveal())}
-            | FORM,
-            body=urlencode(form).encode(),
-            trust=self.trust,
-        )
-        return token_in(await ask_for_token(self.connections, call, deadline))
+        return await self.granted(form, deadline=deadline)
 
 
 class _Inner(msgspec.Struct):

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,9 +29,6 @@ MARGIN_S: Final = 60.0
 
 DEFAULT_LIFE_S: Final = 300.0
 """Of a token whose end is not said (``expires_in`` is only recommended, RFC 6749 section 5.1)."""
-
-FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
-"""The header of what token endpoints are sent."""
 
 _REFUSALS: Final = frozenset({400, 401, 403})
 """What a token endpoint says to a client it does not accept (RFC 6749 section 5.2)."""
@@ -106,8 +104,8 @@ class RucioLogin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCredentials:
-    """Takes tokens for one service from an OIDC issuer, as this gateway itself (RFC 6749 4.4)."""
+class IssuerClient:
+    """What this gateway is at an OIDC issuer; ``audience`` and ``scope`` are of the tokens."""
 
     connections: LakeConnections
     token_url: str
@@ -117,6 +115,42 @@ class ClientCredentials:
     scope: str | None = None
     trust: ssl.SSLContext | None = field(default=None, repr=False)
 
+    async def granted(self, form: Mapping[str, str], *, deadline: float) -> Token:
+        """The token for a grant (RFC 6749 section 4); ``form`` says which.
+
+        Raises
+        ------
+        LakeError
+            There is none.
+        """
+        asked = {"audience": self.audience, "scope": self.scope}
+        given = {name: value for name, value in asked.items() if value is not None}
+        client = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret.reveal())}"
+        call = LakeCall(
+            method="POST",
+            url=self.token_url,
+            headers={
+                "Authorization": f"Basic {base64.b64encode(client.encode()).decode('ascii')}",
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+            body=urlencode({**form, **given}).encode(),
+            trust=self.trust,
+        )
+        reply = await ask_for_token(self.connections, call, deadline)
+        try:
+            answer = msgspec.json.decode(reply.body, type=_TokenAnswer)
+        except msgspec.MsgspecError as error:
+            detail = "there is no token in the answer of the token service"
+            raise LakeInvalidAnswerError(detail) from error
+        life_s = DEFAULT_LIFE_S if answer.expires_in is None else answer.expires_in
+        return Token(answer.access_token, life_s)
+
+
+class ClientCredentials(IssuerClient):
+    """Takes tokens for one service, as this gateway itself (RFC 6749 section 4.4)."""
+
+    __slots__ = ()
+
     async def fetch(self, *, deadline: float) -> Token:
         """A new token.
 
@@ -125,20 +159,7 @@ class ClientCredentials:
         LakeError
             There is none.
         """
-        form = {"grant_type": "client_credentials"}
-        if self.audience is not None:
-            form["audience"] = self.audience
-        if self.scope is not None:
-            form["scope"] = self.scope
-        call = LakeCall(
-            method="POST",
-            url=self.token_url,
-            headers={"Authorization": client_header(self.client_id, self.client_secret.reveal())}
-            | FORM,
-            body=urlencode(form).encode(),
-            trust=self.trust,
-        )
-        return token_in(await ask_for_token(self.connections, call, deadline))
+        return await self.granted({"grant_type": "client_credentials"}, deadline=deadline)
 
 
 class TokenCache:
@@ -196,29 +217,6 @@ class TokenCache:
 class _TokenAnswer(msgspec.Struct):
     access_token: str
     expires_in: float | None = None
-
-
-def client_header(client_id: str, secret: str) -> str:
-    """How a client says who it is to a token endpoint (RFC 6749 section 2.3.1)."""
-    client = f"{quote_plus(client_id)}:{quote_plus(secret)}"
-    return f"Basic {base64.b64encode(client.encode()).decode('ascii')}"
-
-
-def token_in(reply: LakeReply) -> Token:
-    """The token in the answer of a token endpoint (RFC 6749 section 5.1).
-
-    Raises
-    ------
-    LakeInvalidAnswerError
-        There is none.
-    """
-    try:
-        given = msgspec.json.decode(reply.body, type=_TokenAnswer)
-    except msgspec.MsgspecError as error:
-        detail = "there is no token in the answer of the token service"
-        raise LakeInvalidAnswerError(detail) from error
-    life_s = DEFAULT_LIFE_S if given.expires_in is None else given.expires_in
-    return Token(given.access_token, life_s)
 
 
 async def ask_for_token(connections: LakeConnections, call: LakeCall, deadline: float) -> LakeReply:
