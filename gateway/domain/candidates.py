@@ -167,6 +167,11 @@ class Choice:
     skipped: tuple[CoverageEntry, ...]
     unknown_names: tuple[str, ...] = ()
 
+    @property
+    def registered(self) -> tuple[str, ...]:
+        """The nodes that there were when this was decided: who comes later has no part in it."""
+        return (*(node.name for node in self.nodes), *(entry.node for entry in self.skipped))
+
 
 def choose(
     nodes: Iterable[NodeState],

@@ -190,7 +190,7 @@ class OffersService:
                 *plan.unasked(result),
                 *(appraisal.coverage_of(a) for a in answers),
             ),
-            [node.name for node in self._registry],
+            plan.choice.registered,
         )
         silent = sorted(
             entry.node
