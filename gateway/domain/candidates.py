@@ -194,13 +194,14 @@ def choose(
     nodes that say how much they give one: whoever names such a node knows better.
     """
     registered = sorted(nodes, key=lambda node: node.name)
+    hops = hops or Hops()
     chosen: list[NodeState] = []
     ejected: list[NodeState] = []
     skipped: list[CoverageEntry] = []
     for node in registered:
         is_named = wanted is not None or node.name in required
         why = (
-            _why_not(node, wanted, hops or Hops())
+            _why_not(node, wanted, hops)
             or (barred(node.profile) if barred else None)
             or _asked_to_wait(node, now)
             or (None if is_named else _beyond(node, kinds, needs))

@@ -4,7 +4,7 @@ An entry is a gateway's name and its identity, ``NAME/UUID``: the name is for pe
 same for two, the identity tells them apart. Of others' entries without one, the whole is compared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from uuid import UUID
 
 
@@ -13,8 +13,10 @@ def hop_of(name: str, identity: str) -> str:
     return f"{name}/{identity}"
 
 
-def have_met(path: Iterable[str], *known_as: str) -> bool:
+def have_met(path: Sequence[str], *known_as: str) -> bool:
     """Whether an entry of the path is of somebody known by one of these: entries, UUIDs or URLs."""
+    if not path:
+        return False  # as most requests come, asked of each node
     passed = {_told_apart(entry) for entry in path}
     names = {name for known in known_as for name in _names(known)}
     return not passed.isdisjoint(names)

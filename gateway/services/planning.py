@@ -95,7 +95,8 @@ class Plan:
     """What was settled. ``deadline`` and ``late_until`` are event loop times.
 
     ``quota`` bounds what may be handed out; ``groups`` are the caller's, as far as any rule or node
-    speaks of them; ``notes`` are about the offer set as a whole.
+    speaks of them; ``notes`` are about the offer set as a whole. ``path`` are the gateways that the
+    request has passed when it leaves this one.
     """
 
     uuid: UUID
@@ -111,6 +112,7 @@ class Plan:
     per_node: int
     limit: int
     placed: Placed | None
+    path: tuple[str, ...]
     quota: Quota | None = None
     groups: frozenset[str] = frozenset()
     notes: tuple[Reason, ...] = ()
@@ -224,6 +226,7 @@ class Planner:
             notes=() if room is None or room >= limit else (_limited(room, limit),),
             placed=placed,
             quota=quota,
+            path=(*question.hops, self._hop()),
             groups=self._groups_that_count(caller),
         )
 
@@ -301,7 +304,7 @@ class Planner:
             request_id=plan.caller.request_id,
             authorization=plan.caller.authorization,
             idempotency_key=key,
-            path=(*plan.question.hops, self._hop()),
+            path=plan.path,
             root=plan.question.root or plan.uuid,
             known_kinds=plan.view.kinds - COMPONENT_KINDS,
             # More than these would be let go at once; nodes that know no limit ignore it.
