@@ -161,7 +161,7 @@ class _Builder:
                 url=settings.auth_url or settings.url,
                 account=settings.account,
                 username=settings.username,
-                password=settings.password.reveal(),
+                password=settings.password,
                 trust=trust,
             )
         else:
@@ -195,7 +195,7 @@ class _Builder:
         self, settings: RucioLakeSettings | DmApiLakeSettings | SiteCapabilitiesSettings
     ) -> TokenSource | None:
         if settings.token is not None:
-            return FixedToken(settings.token.reveal())
+            return FixedToken(settings.token)
         oidc = settings.oidc
         if oidc is None:
             return None

@@ -18,6 +18,7 @@ from gateway.api.registration_tokens import TOKENS, add_token_routes
 from gateway.clients.addresses import AddressGuard
 from gateway.clients.broker import BrokerClient
 from gateway.clients.node_proving import NodeProver
+from gateway.clients.trust import trust_of
 from gateway.clock import Clock
 from gateway.config import GatewaySettings
 from gateway.domain.node import NodeProfile
@@ -81,6 +82,7 @@ def build_registration(
     configured = {node.name: node.to_profile() for node in settings.nodes}
     for profile in configured.values():
         registry.add(connect(profile))
+    minted, granted = RegistrationTokenStore(), NodeCredentialStore()
     directory = NodeDirectory(
         database=database,
         store=store,
@@ -91,15 +93,15 @@ def build_registration(
         clock=clock,
         settings=rules,
     )
-    ca_file = settings.transport.ca_file
-    prover = NodeProver(AddressGuard(may_be_private=rules.allow_private_addresses), ca_file)
+    trust = trust_of(settings.transport)
+    prover = NodeProver(AddressGuard(may_be_private=rules.allow_private_addresses), trust)
     reading = CapabilityReading(
         database=database,
         store=store,
         registry=registry,
         directory=directory,
         prover=prover,
-        trusting=NodeProver(AddressGuard(may_be_private=True), ca_file),
+        trusting=NodeProver(AddressGuard(may_be_private=True), trust),
         clock=clock,
         asks_configured=settings.health.probe_every_s > 0,
     )
@@ -111,8 +113,8 @@ def build_registration(
     app[REGISTRATION] = RegistrationService(
         database=database,
         store=store,
-        tokens=RegistrationTokenStore(),
-        credentials=NodeCredentialStore(),
+        tokens=minted,
+        credentials=granted,
         registry=registry,
         directory=directory,
         prover=prover,
@@ -122,8 +124,8 @@ def build_registration(
     app[MEMBERSHIP] = MembershipService(
         database=database,
         store=store,
-        tokens=RegistrationTokenStore(),
-        credentials=NodeCredentialStore(),
+        tokens=minted,
+        credentials=granted,
         registry=registry,
         directory=directory,
         reading=reading,

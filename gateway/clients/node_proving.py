@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hmac
 import secrets
-from pathlib import Path
+import ssl
 from typing import Final
 
 import aiohttp
@@ -43,20 +43,21 @@ _LABEL: Final = "execbroker-challenge"
 class NodeProver:
     """Tries URLs. Opens a connection for every call, and keeps none.
 
-    ``ca_file`` holds the authorities that are trusted in place of the system's; ``resolver`` makes
-    the one that looks names up in place of the machine's own.
+    ``trust`` says whose certificates are believed and which one is shown; by default the system's
+    authorities, and none. ``resolver`` makes the one that looks names up in place of the machine's
+    own.
     """
 
     def __init__(
         self,
         guard: AddressGuard,
-        ca_file: Path | None = None,
+        trust: ssl.SSLContext | None = None,
         *,
         resolver: type[AbstractResolver] = aiohttp.ThreadedResolver,
         wait_s: float = WAIT_S,
     ) -> None:
         self._guard = guard
-        self._ca_file = ca_file
+        self._trust = trust or tls_context(None)
         self._resolver = resolver
         self._wait_s = wait_s
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -115,7 +116,7 @@ class NodeProver:
             session.get(
                 url,
                 allow_redirects=False,
-                ssl=tls_context(self._ca_file),
+                ssl=self._trust,
                 headers={"Accept": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as response,

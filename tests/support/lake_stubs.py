@@ -20,6 +20,7 @@ from gateway.clients.lakes.rucio_api import RucioApi, is_token_refused, rucio_to
 from gateway.clients.lakes.tokens import RucioLogin, TokenCache
 from gateway.domain.holdings import Did, Holding
 from gateway.domain.reasons import Reason
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import Asked, Behaviour, FaultyNode, http_reply, running
 
 SCOPE: Final = "test"
@@ -246,7 +247,11 @@ def rucio_lake(
 ) -> RucioLake:
     """A client for a Rucio there, logging in with a password."""
     login = RucioLogin(
-        connections=connections, url=url, account="root", username="ddmlab", password="secret"
+        connections=connections,
+        url=url,
+        account="root",
+        username="ddmlab",
+        password=Secret("secret"),
     )
     caller = AuthorizedCaller(
         connections,

@@ -60,12 +60,12 @@ class TokenSource(Protocol):
 class FixedToken:
     """A token that the settings give; nothing is known of its end."""
 
-    text: str = field(repr=False)
+    text: Secret
 
     async def fetch(self, *, deadline: float) -> Token:
         """The token, the same each time."""
         del deadline
-        return Token(self.text)
+        return Token(self.text.reveal())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class RucioLogin:
     url: str
     account: str
     username: str
-    password: str = field(repr=False)
+    password: Secret
     trust: ssl.SSLContext | None = field(default=None, repr=False)
 
     async def fetch(self, *, deadline: float) -> Token:
@@ -90,7 +90,7 @@ class RucioLogin:
         headers = {
             "X-Rucio-Account": self.account,
             "X-Rucio-Username": self.username,
-            "X-Rucio-Password": self.password,
+            "X-Rucio-Password": self.password.reveal(),
         }
         call = LakeCall(
             method="GET", url=f"{self.url}/auth/userpass", headers=headers, trust=self.trust

@@ -16,6 +16,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.clients.addresses import AddressGuard
+from gateway.clients.node_proving import NodeProver
+from gateway.clients.proof import ProvingError
 from gateway.clients.trust import fresh_trust, trust_of
 from gateway.config import load_gateway_settings
 from gateway.httpkit.settings import SettingsError
@@ -24,6 +27,7 @@ from gateway.settings import TransportSettings, TransportType
 from gateway.wire.certificates import CertificateFiles, FreshCertificates
 from tests.support.authority import Authority
 from tests.support.gateway import running_gateway
+from tests.support.members import CAPABILITIES
 from tests.support.node import ADMIN
 from tests.support.requests import minimal_request
 from tests.support.token_service import PickyNode
@@ -143,6 +147,34 @@ async def test_a_renewed_client_certificate_is_shown_to_nodes(
             shutil.copyfile(authority.certify("head.example.org"), file)
             fresh.refresh()
     assert len(set(seen)) == 2
+
+
+async def test_a_node_that_registers_may_want_to_see_a_certificate_too(
+    authority: Authority,
+) -> None:
+    async def capabilities(_: web.Request) -> web.Response:
+        return web.json_response(CAPABILITIES)
+
+    app = web.Application()
+    app.router.add_get("/capabilities", capabilities)
+    ours = authority.certify("head.example.org")
+    theirs = TlsSettings(certificate=authority.certify("127.0.0.1"), client_ca=authority.file)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=theirs.context())
+    await site.start()
+    try:
+        url = f"https://127.0.0.1:{site.port}"
+        guard = AddressGuard(may_be_private=True)
+        shown = trust_of(TransportSettings(ca_file=authority.file, certificate=ours))
+        found = await NodeProver(guard, shown).capabilities(url)
+        assert found.capabilities.identity == CAPABILITIES["identity"]
+        with pytest.raises(ProvingError):
+            await NodeProver(
+                guard, trust_of(TransportSettings(ca_file=authority.file))
+            ).capabilities(url)
+    finally:
+        await runner.cleanup()
 
 
 async def test_the_service_speaks_https_and_says_so(authority: Authority, tmp_path: Path) -> None:

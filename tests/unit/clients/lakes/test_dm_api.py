@@ -14,6 +14,7 @@ from gateway.clients.lakes.errors import LakeInvalidAnswerError
 from gateway.clients.lakes.tokens import FixedToken, TokenCache
 from gateway.domain.holdings import Copy, DidKind, LocateResult, Place
 from gateway.domain.reasons import ReasonCode
+from gateway.wire.secret import Secret
 from tests.support.faulty_nodes import Asked, running
 from tests.support.lake_stubs import Answer, Told, answering, did, fails, hangs, in_s, says
 
@@ -108,7 +109,7 @@ async def test_each_identifier_is_one_call_in_random_order_with_the_services_tok
         running(says(json.dumps(FIRST).encode())) as server,
         LakeConnections() as connections,
     ):
-        tokens = TokenCache(FixedToken("s3cr3t"))
+        tokens = TokenCache(FixedToken(Secret("s3cr3t")))
         lake = DmApiLake("dm-api", AuthorizedCaller(connections, server.url, tokens))
         dids = [did("a/b c"), did("d"), did("d")]
         result = await lake.locate(dids, deadline=in_s(2), settled=Told())

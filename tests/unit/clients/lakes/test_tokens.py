@@ -44,7 +44,7 @@ class Counting:
 
 def login(connections: LakeConnections, url: str) -> RucioLogin:
     return RucioLogin(
-        connections=connections, url=url, account="root", username="u", password="s3cr3t"
+        connections=connections, url=url, account="root", username="u", password=Secret("s3cr3t")
     )
 
 
@@ -180,7 +180,7 @@ async def test_without_a_token_the_service_is_asked_as_nobody() -> None:
 async def test_waiting_for_a_slot_counts_as_time() -> None:
     slots = asyncio.Semaphore(1)
     async with answering(hangs) as (server, connections):
-        caller = AuthorizedCaller(connections, server.url, TokenCache(FixedToken("t")))
+        caller = AuthorizedCaller(connections, server.url, TokenCache(FixedToken(Secret("t"))))
         async with slots:
             with pytest.raises(LakeTimeoutError):
                 await caller.ask("GET", "/x", deadline=in_s(0.05), slots=slots)
@@ -188,4 +188,4 @@ async def test_waiting_for_a_slot_counts_as_time() -> None:
 
 
 def test_no_token_shows_itself() -> None:
-    assert "s3cr3t" not in f"{Token('s3cr3t')!r} {FixedToken('s3cr3t')!r}"
+    assert "s3cr3t" not in f"{Token('s3cr3t')!r} {FixedToken(Secret('s3cr3t'))!r}"
