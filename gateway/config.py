@@ -6,23 +6,24 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gateway.domain.node import NodeProfile
+from gateway.domain.node import NodeProfile, PassThroughCredentials
 from gateway.domain.permissions import Permissions
 from gateway.domain.policies import PolicyError, policies_from_settings
 from gateway.health_schema import HealthSchema
+from gateway.httpkit.files import CaFileField, FileField
 from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
-from gateway.httpkit.settings import SecretField, SettingsSchema, load_settings
+from gateway.httpkit.settings import NAME, SecretField, SettingsSchema, load_settings
 from gateway.httpkit.shedding import SheddingSettings
-from gateway.httpkit.tls import PemField, check_files
-from gateway.lake_schemas import CaFileField, LakeSectionsSchema
+from gateway.httpkit.tls import check_files
+from gateway.lake_schemas import LakeSectionsSchema
 from gateway.lake_settings import LakeSections
 from gateway.sections.audit import AuditSchema
 from gateway.sections.credentials import (
     CredentialsField,
     CredentialsSettings,
     NoCredentialsSettings,
-    fixed_part,
+    fixed,
 )
 from gateway.sections.discovery import DiscoverySchema
 from gateway.sections.drafts import DraftSchema
@@ -51,10 +52,6 @@ from gateway.stores.engines import database_of
 from gateway.wire.certificates import CertificateFiles
 from gateway.wire.secret import Secret
 
-_NAME: Final = validate.Regexp(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-    error="must be 1 to 64 letters, digits, dots, underscores or hyphens",
-)
 _SECONDS: Final = validate.Range(min=0, min_inclusive=False, max=86_400)
 
 
@@ -91,7 +88,8 @@ class NodeSettings:
             url=self.url.rstrip("/"),
             site=self.site,
             storage=self.storage,
-            credentials=fixed_part(self.credentials),
+            # Otherwise the caller's own go along, for whoever makes others of them.
+            credentials=fixed(self.credentials) or PassThroughCredentials(),
             is_enabled=self.enabled,
             max_in_flight=self.max_in_flight,
             reports_memory=self.reports_memory,
@@ -145,11 +143,11 @@ class GatewaySettings(ServerSettings, LakeSections):
 class _NodeSchema(SettingsSchema):
     settings_class: ClassVar[type] = NodeSettings
 
-    name = fields.String(required=True, validate=_NAME)
+    name = fields.String(required=True, validate=NAME)
     url = fields.URL(
         required=True, schemes={"http", "https"}, require_tld=False, validate=check_node_url
     )
-    site = fields.String(validate=_NAME)
+    site = fields.String(validate=NAME)
     storage = fields.List(fields.String(validate=validate.Length(min=1)))
     credentials = CredentialsField()
     enabled = fields.Boolean(truthy={True}, falsy={False})
@@ -158,14 +156,14 @@ class _NodeSchema(SettingsSchema):
     simple_data = fields.Boolean(truthy={True}, falsy={False})
     owners = fields.List(fields.String(validate=validate.Length(min=1)))
     groups = fields.List(fields.String(validate=validate.Length(min=1)))
-    regions = fields.List(fields.String(validate=_NAME))
+    regions = fields.List(fields.String(validate=NAME))
     weight = fields.Float(validate=validate.Range(min=0, max=100))
 
 
 class _FederationSchema(SettingsSchema):
     settings_class: ClassVar[type] = FederationSettings
 
-    name = fields.String(validate=_NAME)
+    name = fields.String(validate=NAME)
     deadline_s = fields.Float(validate=_SECONDS)
     max_wait_s = fields.Float(validate=_SECONDS)
     connect_s = fields.Float(validate=_SECONDS)
@@ -173,7 +171,7 @@ class _FederationSchema(SettingsSchema):
     limit = fields.Integer(strict=True, validate=validate.Range(min=1, max=1000))
     max_limit = fields.Integer(strict=True, validate=validate.Range(min=1, max=1000))
     per_node = fields.Integer(strict=True, validate=validate.Range(min=1, max=1000))
-    policy = fields.String(validate=_NAME)
+    policy = fields.String(validate=NAME)
     late_s = fields.Float(validate=validate.Range(min=0, max=3600))
     hop_limit = fields.Integer(strict=True, validate=validate.Range(min=1, max=32))
     refusal_memory_s = fields.Float(validate=validate.Range(min=0, max=86_400))
@@ -189,8 +187,8 @@ class _TransportSchema(SettingsSchema):
     keepalive_s = fields.Float(validate=validate.Range(min=0, max=3600))
     dns_cache_s = fields.Float(validate=validate.Range(min=0, max=86_400))
     ca_file = CaFileField()
-    certificate = PemField()
-    key = PemField()
+    certificate = FileField()
+    key = FileField()
 
     @validates_schema
     def check_files(self, data: dict[str, Any], **_: Any) -> None:
@@ -276,7 +274,7 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
     permissions = fields.Nested(PermissionsSchema())
     audit = fields.Nested(AuditSchema())
     policies = fields.Dict(
-        keys=fields.String(validate=_NAME),
+        keys=fields.String(validate=NAME),
         values=fields.Dict(keys=fields.String(), values=fields.Dict(keys=fields.String())),
     )
 

@@ -1,18 +1,17 @@
 """How the sections about data are read from the settings file, and what is wrong with them."""
 
-import ssl
-from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from gateway.httpkit.files import CaFileField, FileField
 from gateway.httpkit.settings import (
+    NAME,
     SecretField,
     SettingsError,
     SettingsSchema,
     TypedSettingsSchema,
-    settings_folder,
 )
 from gateway.lake_catalogue import load_catalogue
 from gateway.lake_settings import (
@@ -27,10 +26,6 @@ from gateway.lake_settings import (
     StaticLakeSettings,
 )
 
-_NAME: Final = validate.Regexp(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-    error="must be 1 to 64 letters, digits, dots, underscores or hyphens",
-)
 _NOT_EMPTY: Final = validate.Length(min=1)
 _SECONDS: Final = validate.Range(min=0, min_inclusive=False, max=30 * 86_400)
 _RATE: Final = validate.Range(min=0, min_inclusive=False)
@@ -48,36 +43,6 @@ class _UrlField(fields.URL):
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise ValidationError("must have no user, query or fragment")
         return (url or "").rstrip("/")
-
-
-class _FileField(fields.Field[Path]):
-    """A file that is there, relative to the folder of the settings file."""
-
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002  # marshmallow passes it
-        data: Any,  # noqa: ARG002  # marshmallow passes it
-        **kwargs: Any,  # noqa: ARG002  # marshmallow passes them
-    ) -> Path:
-        if not isinstance(value, str) or not value:
-            raise ValidationError("must be the name of a file")
-        path = settings_folder() / value
-        if not path.is_file():
-            raise ValidationError(f"there is no file {path}")
-        return path
-
-
-class CaFileField(_FileField):
-    """Certificates of authorities, in PEM."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Path:
-        path = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except ssl.SSLError as error:
-            raise ValidationError(f"there is no certificate in {path}") from error
-        return path
 
 
 class _OneOrMany(fields.Field[tuple[Any, ...]]):
@@ -127,8 +92,8 @@ class _ServiceSchema(SettingsSchema):
 class _StaticSchema(SettingsSchema):
     settings_class: ClassVar[type] = StaticLakeSettings
 
-    file = _FileField(required=True)
-    name = fields.String(validate=_NAME)
+    file = FileField(required=True)
+    name = fields.String(validate=NAME)
     namespaces = fields.List(fields.String(validate=_NOT_EMPTY))
 
     @validates_schema
@@ -144,7 +109,7 @@ class _StaticSchema(SettingsSchema):
 class _RucioSchema(_ServiceSchema):
     settings_class: ClassVar[type] = RucioLakeSettings
 
-    name = fields.String(validate=_NAME)
+    name = fields.String(validate=NAME)
     auth_url = _UrlField()
     account = fields.String(validate=_NOT_EMPTY)
     username = fields.String(validate=_NOT_EMPTY)
@@ -158,7 +123,7 @@ class _RucioSchema(_ServiceSchema):
 class _DmApiSchema(_ServiceSchema):
     settings_class: ClassVar[type] = DmApiLakeSettings
 
-    name = fields.String(validate=_NAME)
+    name = fields.String(validate=NAME)
     namespaces = fields.List(fields.String(validate=_NOT_EMPTY))
 
 
@@ -234,7 +199,7 @@ class LakeSectionsSchema(SettingsSchema):
 
     data_lake = _OneOrMany(_LakeSchema())
     topology = fields.Nested(_TopologySchema())
-    sites = fields.Dict(keys=fields.String(validate=_NAME), values=fields.Nested(_SiteSchema()))
+    sites = fields.Dict(keys=fields.String(validate=NAME), values=fields.Nested(_SiteSchema()))
     links = fields.List(fields.Nested(_LinkSchema()))
     locating = fields.Nested(_LocatingSchema())
 

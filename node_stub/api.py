@@ -10,7 +10,7 @@ from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from gateway.httpkit.auth import principal_of, require_principal
-from gateway.httpkit.bodies import answer, base_url, read_body, read_query, read_uuid
+from gateway.httpkit.bodies import answer, answer_json, base_url, read_body, read_query, read_uuid
 from gateway.httpkit.conversation import (
     OfferHeadersSchema,
     UpdateHeadersSchema,
@@ -32,7 +32,7 @@ from gateway.httpkit.operations import (
     response_schema,
 )
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_OFFERSET, ROOT_SESSION
-from gateway.wire.documents import Document, to_canonical_json, to_json
+from gateway.wire.documents import Document, to_canonical_json
 from gateway.wire.schemas.data import DataSchema
 from gateway.wire.schemas.executable import ExecutableSchema
 from gateway.wire.schemas.request import ExecutionRequestSchema
@@ -189,7 +189,7 @@ async def post_session(request: web.Request) -> web.Response:
 @response_schema(ActuatorSchema(), 200)
 async def get_actuator_health(_request: web.Request) -> web.Response:
     """Answer like the upstream service's probe."""
-    return web.Response(body=to_json({"status": "UP"}), content_type=JSON_ONLY[0])
+    return answer_json({"status": "UP"})
 
 
 def _component_handler(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from gateway.httpkit.bodies import answer_json
 from gateway.httpkit.operations import JSON_ONLY, docs, response_schema
-from gateway.wire.documents import to_json
 from node_stub.installation import Installation
 
 
@@ -41,7 +41,7 @@ def add_drain_routes(
         await installation.set_draining(is_draining=is_draining)
         tell()
         document = {"draining": installation.is_draining}
-        return web.Response(body=to_json(document), content_type=JSON_ONLY[0])
+        return answer_json(document)
 
     app.router.add_post("/admin/drain", post_drain)
     app.router.add_post("/admin/resume", post_resume)

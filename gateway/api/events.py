@@ -32,6 +32,9 @@ from gateway.wire.documents import Document, to_json
 EVENTS = web.AppKey("events", EventService)
 """Reads events."""
 
+EVENT_ROUTES: Final = frozenset({"/events", "/sessions/{uuid}/events", "/offersets/{uuid}/events"})
+"""Route templates of streams of events, which stay open once they are let in."""
+
 EVENT_STREAMS = web.AppKey("event_streams", EventStreams)
 """Keeps the open streams of events."""
 

@@ -10,7 +10,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from marshmallow_oneofschema.one_of_schema import OneOfSchema
 
 from gateway.api.callers import caller_of
-from gateway.api.nodes import NodeSchema, show_node
+from gateway.api.nodes import NODE_NAME, NodeSchema, show_node
 from gateway.domain.node import (
     BasicCredentials,
     BearerCredentials,
@@ -19,7 +19,7 @@ from gateway.domain.node import (
     PassThroughCredentials,
 )
 from gateway.httpkit.auth import Principal, Role, require_principal
-from gateway.httpkit.bodies import read_json_body, read_query
+from gateway.httpkit.bodies import answer_json, read_json_body, read_query
 from gateway.httpkit.operations import (
     JSON_ONLY,
     docs,
@@ -32,7 +32,7 @@ from gateway.registration_errors import MayNotRegisterError, NotMemberError, Oth
 from gateway.services.membership import MembershipService
 from gateway.services.registration import NewNode, Registrant, RegistrationService
 from gateway.settings import RegistrationSettings
-from gateway.wire.documents import Document, to_json
+from gateway.wire.documents import Document
 from gateway.wire.schemas.fields import Flag, Number
 from gateway.wire.secret import Secret
 from gateway.wire.times import format_instant
@@ -50,10 +50,6 @@ MAX_NAMES: Final = 1000
 """Storage elements, regions, owners or groups of one node."""
 
 _TAGS: Final = ["federation"]
-_NAME: Final = validate.Regexp(
-    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)",
-    error="Must be 1 to 64 letters, digits, dots, underscores or hyphens.",
-)
 _KEY: Final = validate.Regexp(
     r"^[A-Za-z0-9_-]{43}=?$(?!\n)",  # 32 bytes, as long as the digest that is made with them
     error="Must be 32 bytes in base64url.",
@@ -114,9 +110,9 @@ class CredentialsSchema(OneOfSchema):
 class RegistrationSchema(Schema):
     """A node that wants to be in."""
 
-    name = fields.String(required=True, validate=_NAME)
+    name = fields.String(required=True, validate=NODE_NAME)
     url = fields.String(required=True, validate=validate.Length(min=1, max=2000))
-    site = fields.String(validate=_NAME)
+    site = fields.String(validate=NODE_NAME)
     storage = _names()
     regions = _names()
     credentials = fields.Nested(CredentialsSchema())
@@ -166,7 +162,7 @@ class NodePatchSchema(Schema):
     owners = _names(allow_none=True)
     groups = _names(allow_none=True)
     regions = _names(allow_none=True)
-    site = fields.String(allow_none=True, validate=_NAME)
+    site = fields.String(allow_none=True, validate=NODE_NAME)
     storage = _names(allow_none=True)
 
 
@@ -201,7 +197,7 @@ async def post_node(request: web.Request) -> web.Response:
     if joined.credential is not None:
         shown["credential"] = joined.credential
     headers = {"Location": f"/nodes/{node.name}", "Cache-Control": "no-store"}
-    return _answer(shown, status=201, headers=headers)
+    return answer_json(shown, status=201, headers=headers)
 
 
 @docs(
@@ -223,7 +219,7 @@ async def put_lease(request: web.Request) -> web.Response:
     renewed = await request.app[MEMBERSHIP].renew(
         name, announced=tag, draining=document.get("draining")
     )
-    return _answer(
+    return answer_json(
         {
             "state": renewed.node.standing.value,
             "is_draining": renewed.node.membership.is_draining,
@@ -251,7 +247,7 @@ async def patch_node(request: web.Request) -> web.Response:
         node = await service.change_own(name, await read_json_body(request))
     else:
         node = await service.change(name, await read_json_body(request))
-    return _answer(show_node(node, caller_of(request)))
+    return answer_json(show_node(node, caller_of(request)))
 
 
 @docs(
@@ -341,11 +337,3 @@ def _credentials_of(document: Document) -> NodeCredentials:
 def _lease(request: web.Request, expires: str) -> Document:
     settings = request.app[REGISTRATION_SETTINGS]
     return {"renew_s": settings.renew_s, "expires_s": settings.lease_s, "expires": expires}
-
-
-def _answer(
-    document: Document, *, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=to_json(document), status=status, headers=headers, content_type=JSON_ONLY[0]
-    )

@@ -1,7 +1,9 @@
 """The nodes of the federation, and what the reasons in answers mean."""
 
+from typing import Final
+
 from aiohttp import web
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from gateway.api.callers import caller_of
 from gateway.domain.reasons import published
@@ -24,6 +26,13 @@ DIRECTORY = web.AppKey("directory", NodeDirectory)
 
 PERMISSIONS = web.AppKey("permissions", PermissionService)
 """Says which of them a caller may use."""
+
+
+NODE_NAME: Final = validate.Regexp(
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)",
+    error="Must be 1 to 64 letters, digits, dots, underscores or hyphens.",
+)
+"""What a node may be called, as the API document says it too."""
 
 
 class NodesSchema(Schema):

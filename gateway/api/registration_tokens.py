@@ -5,8 +5,9 @@ from typing import Final
 from aiohttp import hdrs, web
 from marshmallow import Schema, fields, validate
 
+from gateway.api.nodes import NODE_NAME
 from gateway.httpkit.auditing import AUDITED_OBJECT
-from gateway.httpkit.bodies import read_json_body, read_uuid
+from gateway.httpkit.bodies import answer_json, read_json_body, read_uuid
 from gateway.httpkit.operations import (
     JSON_ONLY,
     docs,
@@ -16,7 +17,7 @@ from gateway.httpkit.operations import (
 )
 from gateway.services.registration_tokens import RegistrationTokens
 from gateway.stores.node_credentials import TokenRow
-from gateway.wire.documents import Document, to_json
+from gateway.wire.documents import Document
 from gateway.wire.schemas.fields import Number
 from gateway.wire.times import format_instant
 
@@ -27,10 +28,6 @@ LONGEST_S: Final = 31 * 86_400
 """A token that lies about for longer is forgotten, and found by somebody else."""
 
 _TAGS: Final = ["administration"]
-_NAME: Final = validate.Regexp(
-    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)",
-    error="Must be 1 to 64 letters, digits, dots, underscores or hyphens.",
-)
 _MANY: Final = validate.Length(max=1000)
 _WORD: Final = validate.Length(min=1, max=255)
 
@@ -39,7 +36,7 @@ class NewTokenSchema(Schema):
     """A token to be made."""
 
     name = fields.String(
-        validate=_NAME,
+        validate=NODE_NAME,
         metadata={"description": "The only node that it registers; also one that has the name."},
     )
     expires_s = Number(validate=validate.Range(min=1, max=LONGEST_S))
@@ -96,12 +93,7 @@ async def post_token(request: web.Request) -> web.Response:
     )
     request[AUDITED_OBJECT] = str(minted.row.uuid)
     shown = _show(minted.row) | {"token": minted.secret}
-    return web.Response(
-        body=to_json(shown),
-        status=201,
-        content_type=JSON_ONLY[0],
-        headers={hdrs.CACHE_CONTROL: "no-store"},
-    )
+    return answer_json(shown, status=201, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
 @docs(tags=_TAGS, summary="List registration tokens", media_types=JSON_ONLY)
@@ -110,7 +102,7 @@ async def get_tokens(request: web.Request) -> web.Response:
     """List tokens."""
     tokens = await request.app[TOKENS].all()
     document = {"tokens": [_show(row) for row in tokens]}
-    return web.Response(body=to_json(document), content_type=JSON_ONLY[0])
+    return answer_json(document)
 
 
 @docs(

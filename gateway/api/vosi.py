@@ -26,11 +26,8 @@ AVAILABILITY_PATH: Final = "/vosi/availability"
 BROKER: Final = "ivo://ivoa.net/std/ExecutionBroker"
 """The ExecutionBroker interface. The standard is a draft, and its identifier not registered yet."""
 
-BASIC: Final = "ivo://ivoa.net/sso#BasicAA"
-"""HTTP Basic, as IVOA's single-sign-on profile names it."""
-
-BEARER: Final = "ivo://ivoa.net/sso#OAuth"
-"""Bearer tokens, likewise."""
+SECURITY: Final = {"basic": "ivo://ivoa.net/sso#BasicAA", "bearer": "ivo://ivoa.net/sso#OAuth"}
+"""The ways to say who one is, as IVOA's single-sign-on profile names them."""
 
 MEDIA_TYPE: Final = "application/xml"
 """One of the two that VOSI allows, the other being ``text/xml``."""

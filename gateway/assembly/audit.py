@@ -1,8 +1,8 @@
 """Builds the audit trail and the rate limits: a part of the composition root."""
 
 import asyncio
-from typing import Final
 
+from gateway.api.events import EVENT_ROUTES
 from gateway.api.requests import HEAVY
 from gateway.clock import Clock
 from gateway.httpkit.rate_limits import RateLimits
@@ -15,9 +15,6 @@ from gateway.services.gateway_metrics import PREFIX
 from gateway.settings import AuditSettings
 from gateway.stores.audit import AuditStore
 from gateway.stores.database import Database
-
-EVENT_ROUTES: Final = frozenset({"/events", "/sessions/{uuid}/events", "/offersets/{uuid}/events"})
-"""Route templates of streams of events, which stay open once they are let in."""
 
 
 def build_audit(

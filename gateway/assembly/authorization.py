@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from gateway.clients.authorization.base import (
     AuthorizationInOrder,
@@ -22,14 +22,12 @@ from gateway.sections.credentials import (
     FixedSettings,
     SrcnetExchangeSettings,
     TokenExchangeSettings,
-    is_fixed,
+    fixed,
 )
 from gateway.settings import TransportSettings
+from gateway.wire.certificates import LOOK_EVERY_S
 
 Client = TypeVar("Client", bound=IssuerClient)
-
-CERTIFICATES_EVERY_S: Final = 10.0
-"""How often certificates are looked at again: they are renewed days before they end."""
 
 
 def renewing(settings: TransportSettings) -> Callable[[], Awaitable[float]]:
@@ -38,7 +36,7 @@ def renewing(settings: TransportSettings) -> Callable[[], Awaitable[float]]:
 
     async def look() -> float:
         fresh.refresh()
-        return CERTIFICATES_EVERY_S
+        return LOOK_EVERY_S
 
     return look
 
@@ -54,7 +52,7 @@ def transport_for(
     Tokens are fetched over ``connections``, which are not owned, from those whom ``trust`` vouches
     for.
     """
-    if is_fixed(credentials):
+    if fixed(credentials) is not None:
         return transport
     ways = [_authorization(one, connections, trust) for one in credentials]
     return AuthorizingTransport(

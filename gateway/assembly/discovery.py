@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gateway.api.discovery import DISCOVERY, ESTIMATES, SHOWS_REPLICAS, add_discovery_routes
 from gateway.api.software import SOFTWARE, add_software_routes
-from gateway.api.vosi import BASIC, BEARER, REGISTERED, Registered, add_vosi_routes
+from gateway.api.vosi import REGISTERED, SECURITY, Registered, add_vosi_routes
 from gateway.clients.fetching import Fetcher
 from gateway.clock import Clock
 from gateway.config import GatewaySettings
@@ -56,7 +56,8 @@ def add_discovery(app: web.Application, settings: GatewaySettings, parts: Discov
         settings.discovery,
         uuid4,
     )
-    app[REGISTERED] = Registered(_security_of(settings), parts.clock.now())
+    security = tuple(SECURITY[scheme] for scheme in settings.authentication.schemes)
+    app[REGISTERED] = Registered(security, parts.clock.now())
 
 
 def add_discovery_api(app: web.Application) -> None:
@@ -64,10 +65,3 @@ def add_discovery_api(app: web.Application) -> None:
     add_discovery_routes(app)
     add_software_routes(app)
     add_vosi_routes(app)
-
-
-def _security_of(settings: GatewaySettings) -> tuple[str, ...]:
-    """The ways in which callers can say who they are."""
-    if not settings.authentication.enabled:
-        return ()
-    return (BASIC, BEARER) if settings.authentication.issuers else (BASIC,)

@@ -29,7 +29,7 @@ from gateway.httpkit.operations import (
 from gateway.wire.codecs.base import Codec, CodecError
 from gateway.wire.codecs.registry import codec_for_accept, codec_for_content_type
 from gateway.wire.compile import NotCompilableError, QuickCheck
-from gateway.wire.documents import Document, from_json
+from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.faults import faults_of, validate
 from gateway.wire.problem import Fault
 
@@ -234,6 +234,15 @@ def answer(
     )
     response.headers[hdrs.VARY] = hdrs.ACCEPT
     return response
+
+
+def answer_json(
+    document: Document, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The document as JSON, for what is said in nothing else."""
+    return web.Response(
+        body=to_json(document), status=status, headers=headers, content_type=JSON_ONLY[0]
+    )
 
 
 def _encode(document: Document | bytes, codec: Codec, root: str) -> bytes:

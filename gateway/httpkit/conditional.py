@@ -55,7 +55,7 @@ def answer_tagged(
     text = to_json(document)
     response = answer(request, text, root=root, status=status, headers=headers)
     tag = _tag_of(text, response.content_type)
-    if status == HTTPStatus.OK and request.method in _READS and _is_known(request, tag):
+    if status == HTTPStatus.OK and request.method in _READS and is_known(request, tag):
         response = web.Response(
             status=HTTPStatus.NOT_MODIFIED, headers={hdrs.VARY: response.headers[hdrs.VARY]}
         )
@@ -85,7 +85,8 @@ def is_as_seen(request: web.Request, document: Document) -> bool:
     )
 
 
-def _is_known(request: web.Request, tag: str) -> bool:
+def is_known(request: web.Request, tag: str) -> bool:
+    """Whether the client has it already; ``tag`` is without its quotes."""
     return any(known.value in (tag, _ANY) for known in request.if_none_match or ())
 
 

@@ -9,9 +9,9 @@ import structlog
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from gateway.httpkit.bodies import answer_json
 from gateway.httpkit.errors import NotReadyProblem
 from gateway.httpkit.operations import JSON_ONLY, docs, problem_responses, response_schema
-from gateway.wire.documents import to_json
 
 ReadinessCheck: TypeAlias = Callable[[], Awaitable[bool]]
 """Says whether one thing that the service cannot do without is there; False is a failure."""
@@ -145,4 +145,4 @@ def add_health_routes(app: web.Application, lifecycle: Lifecycle) -> None:
 
 
 def _status(text: str) -> web.Response:
-    return web.Response(body=to_json({"status": text}), content_type=JSON_ONLY[0])
+    return answer_json({"status": text})

@@ -9,7 +9,7 @@ from marshmallow import validate as checks
 
 from gateway.httpkit.auditing import AUDITED_OBJECT
 from gateway.httpkit.auth import Authenticator
-from gateway.httpkit.bodies import read_json_body, read_query, read_uuid
+from gateway.httpkit.bodies import answer_json, read_json_body, read_query, read_uuid
 from gateway.httpkit.errors import NotFoundProblem, ValidationProblem
 from gateway.httpkit.operations import (
     JSON_ONLY,
@@ -19,7 +19,7 @@ from gateway.httpkit.operations import (
     request_schema,
     response_schema,
 )
-from gateway.wire.documents import Document, to_json
+from gateway.wire.documents import Document
 from gateway.wire.faults import validate
 from gateway.wire.identity import DuplicateIdentityError, IdentityChange, StoredIdentity
 from gateway.wire.problem import ProblemError
@@ -170,10 +170,6 @@ def _shown(identity: StoredIdentity) -> Document:
     }
 
 
-def _json(document: Document, status: int = 200) -> web.Response:
-    return web.Response(body=to_json(document), status=status, content_type=JSON_ONLY[0])
-
-
 async def _read_new_identity(request: web.Request) -> Document:
     document = await read_json_body(request, _SHAPE)
     for member in ("username", "password"):
@@ -224,7 +220,7 @@ def add_identity_routes(app: web.Application, authenticator: Authenticator) -> N
         document = await _read_new_identity(request)
         made = await _add_identity(authenticator, document)
         request[AUDITED_OBJECT] = str(made.uuid)
-        return _json({"uuid": str(made.uuid), "username": made.username}, 201)
+        return answer_json({"uuid": str(made.uuid), "username": made.username}, status=201)
 
     @docs(tags=_TAGS, summary="The local identities, by name", media_types=JSON_ONLY)
     @querystring_schema(PageQuerySchema())
@@ -234,7 +230,7 @@ def add_identity_routes(app: web.Application, authenticator: Authenticator) -> N
         limit = query.get("limit", DEFAULT_PAGE)
         found = await authenticator.store.page(query.get("after", ""), limit + 1)
         last = found[limit - 1].username if len(found) > limit else None
-        return _json({"identities": [_shown(one) for one in found[:limit]], "next": last})
+        return answer_json({"identities": [_shown(one) for one in found[:limit]], "next": last})
 
     @docs(
         tags=_TAGS,
@@ -248,7 +244,7 @@ def add_identity_routes(app: web.Application, authenticator: Authenticator) -> N
         found = await authenticator.store.get(uuid)
         if found is None:
             raise _UnknownIdentityProblem(uuid)
-        return _json(_shown(found))
+        return answer_json(_shown(found))
 
     @docs(
         tags=_TAGS,
@@ -265,7 +261,7 @@ def add_identity_routes(app: web.Application, authenticator: Authenticator) -> N
         changed = await authenticator.store.change(uuid, change)
         if changed is None:
             raise _UnknownIdentityProblem(uuid)
-        return _json(_shown(changed))
+        return answer_json(_shown(changed))
 
     @docs(
         tags=_TAGS,

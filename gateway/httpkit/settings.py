@@ -8,10 +8,10 @@ from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as dataclass_fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import yaml
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
 from marshmallow_oneofschema.one_of_schema import OneOfSchema
 
 from gateway.wire.documents import Document
@@ -19,6 +19,13 @@ from gateway.wire.secret import Secret, UnusableSecretError, secret_in_file
 
 _HIDDEN = "***"
 _URL_PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")
+
+
+NAME: Final = validate.Regexp(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+    error="must be 1 to 64 letters, digits, dots, underscores or hyphens",
+)
+"""What nodes, sites, gateways and policies may be called."""
 
 
 class SettingsError(Exception):

@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, validates_schema
 
-from gateway.httpkit.settings import SettingsSchema, settings_folder
-from gateway.wire.certificates import CertificateFiles, FreshCertificates
-
-LOOK_EVERY_S: Final = 10.0
-"""How often certificates are looked at again: they are renewed days before they end."""
+from gateway.httpkit.files import FileField
+from gateway.httpkit.settings import SettingsSchema
+from gateway.wire.certificates import LOOK_EVERY_S, CertificateFiles, FreshCertificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,29 +48,14 @@ class TlsSettings:
         return context
 
 
-class PemField(fields.Field[Path]):
-    """A file, relative to the folder of the settings file."""
-
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002  # marshmallow passes it
-        data: Any,  # noqa: ARG002  # marshmallow passes it
-        **kwargs: Any,  # noqa: ARG002  # marshmallow passes them
-    ) -> Path:
-        if not isinstance(value, str):
-            raise ValidationError("must be the name of a file")
-        return settings_folder() / value
-
-
 class TlsSchema(SettingsSchema):
     """Section ``tls``."""
 
     settings_class: ClassVar[type] = TlsSettings
 
-    certificate = PemField(required=True)
-    key = PemField()
-    client_ca = PemField()
+    certificate = FileField(required=True)
+    key = FileField()
+    client_ca = FileField()
 
     @validates_schema
     def check_files(self, data: dict[str, Any], **_: Any) -> None:

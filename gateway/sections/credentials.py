@@ -106,20 +106,11 @@ CredentialsSettings = FixedSettings | TokenSettings
 """Every way a node can be told who asks, as the settings file says it."""
 
 
-def is_fixed(ways: Sequence[CredentialsSettings]) -> bool:
-    """Whether nothing has to be fetched or chosen: one way, that needs nobody else."""
-    return len(ways) == 1 and isinstance(ways[0], FixedSettings)
-
-
-def fixed_part(ways: Sequence[CredentialsSettings]) -> NodeCredentials:
-    """What a node is spoken to with, as far as that can be said without asking anybody.
-
-    Otherwise the caller's own header goes along, for whoever makes another of it.
-    """
-    first = ways[0]
-    if len(ways) == 1 and isinstance(first, FixedSettings):
-        return first.to_credentials()
-    return PassThroughCredentials()
+def fixed(ways: Sequence[CredentialsSettings]) -> NodeCredentials | None:
+    """What a node is always spoken to with; None where that has to be fetched, or chosen."""
+    if len(ways) == 1 and isinstance(ways[0], FixedSettings):
+        return ways[0].to_credentials()
+    return None
 
 
 class _BasicSchema(SettingsSchema):

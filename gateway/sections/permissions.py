@@ -63,7 +63,7 @@ class LimitsSchema(SettingsSchema):
         return _limits_of(data)
 
 
-class RuleSchema(SettingsSchema):
+class RuleSchema(LimitsSchema):
     """The rule for everyone, or for one owner."""
 
     settings_class: ClassVar[type] = Rule
@@ -71,8 +71,6 @@ class RuleSchema(SettingsSchema):
     may_submit = fields.Boolean(truthy={True}, falsy={False})
     nodes = fields.Nested(NodeNamesSchema())
     kinds = fields.Nested(KindNamesSchema())
-    max_live_offers = fields.Integer(strict=True, validate=validate.Range(min=0, max=_MOST))
-    max_live_sessions = fields.Integer(strict=True, validate=validate.Range(min=0, max=_MOST))
 
     @post_load
     def to_settings(self, data: dict[str, Any], **_: Any) -> Any:

@@ -1,11 +1,16 @@
 """Certificates on either end of a connection, read again when their files have changed."""
 
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
+
+from gateway.wire.file_state import state_of
+
+LOOK_EVERY_S: Final = 10.0
+"""How often to call ``refresh``: certificates are renewed days before they end."""
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +45,7 @@ class CertificateFiles:
     def state(self) -> tuple[object, ...]:
         """What changes when one of them is written or replaced."""
         files = (self.certificate, self.key, self.authorities)
-        return tuple(_state_of(file) for file in files if file is not None)
+        return tuple(state_of(file) for file in files if file is not None)
 
 
 class FreshCertificates:
@@ -69,14 +74,6 @@ class FreshCertificates:
             _log.warning("certificate_not_usable", reason=_reason(error))
         else:
             _log.info("certificate_replaced")
-
-
-def _state_of(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(file)  # noqa: PTH116  # a tenth of the time, and often
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _reason(error: OSError) -> str:

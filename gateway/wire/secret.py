@@ -1,11 +1,12 @@
 """Secrets: texts that are used and never shown."""
 
-import os
 import time
 from pathlib import Path
 from typing import Final
 
 import structlog
+
+from gateway.wire.file_state import state_of
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 """A file named as a secret and larger than this is a mistake; private keys are a few kilobytes."""
@@ -39,7 +40,7 @@ class Secret:
     def __init__(self, text: str, file: Path | None = None) -> None:
         self._text = text
         self._file = file
-        self._state = None if file is None else _state_of(file)
+        self._state = None if file is None else state_of(file)
         self._looked = time.monotonic()
 
     def reveal(self) -> str:
@@ -50,7 +51,7 @@ class Secret:
 
     def _look_again(self, file: Path) -> None:
         self._looked = time.monotonic()
-        state = _state_of(file)
+        state = state_of(file)
         if state == self._state:
             return
         try:
@@ -97,12 +98,3 @@ def _read(file: Path) -> str:
     if not text:
         raise UnusableSecretError("is empty")
     return text
-
-
-def _state_of(file: Path) -> tuple[int, int, int] | None:
-    """What changes when the file is written or replaced; None where there is none."""
-    try:
-        found = os.stat(file)  # noqa: PTH116  # a tenth of the time, and often
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -13,7 +13,7 @@ from gateway.httpkit.bearer.claims import MAX_SUBJECT_LENGTH
 from gateway.httpkit.bearer.revoked import Revocations
 from gateway.httpkit.bearer.scheme import OidcScheme
 from gateway.httpkit.bearer.settings import MAX_URL_LENGTH
-from gateway.httpkit.bodies import read_json_body, read_query
+from gateway.httpkit.bodies import answer_json, read_json_body, read_query
 from gateway.httpkit.errors import NotFoundProblem, ValidationProblem
 from gateway.httpkit.operations import (
     JSON_ONLY,
@@ -23,7 +23,7 @@ from gateway.httpkit.operations import (
     request_schema,
     response_schema,
 )
-from gateway.wire.documents import Document, to_json
+from gateway.wire.documents import Document
 from gateway.wire.identity import Subject
 from gateway.wire.problem import Fault
 
@@ -99,7 +99,7 @@ def _add_routes(app: web.Application, revocations: Revocations, issuers: Collect
             raise ValidationProblem([Fault("/issuer", "Must be an issuer of the settings.")])
         request[AUDITED_OBJECT] = f"{subject.issuer} {subject.subject}"
         await revocations.revoke(subject)
-        return _json(_shown(subject))
+        return answer_json(_shown(subject))
 
     @docs(
         tags=_TAGS,
@@ -126,7 +126,9 @@ def _add_routes(app: web.Application, revocations: Revocations, issuers: Collect
         last = found[limit - 1] if len(found) > limit else None
         # An issuer's URL has no space.
         following = None if last is None else f"{last.issuer} {last.subject}"
-        return _json({"revocations": [_shown(one) for one in found[:limit]], "next": following})
+        return answer_json(
+            {"revocations": [_shown(one) for one in found[:limit]], "next": following}
+        )
 
     app.router.add_post("/admin/revocations", post_revocation)
     app.router.add_delete("/admin/revocations", delete_revocation)
@@ -135,7 +137,3 @@ def _add_routes(app: web.Application, revocations: Revocations, issuers: Collect
 
 def _shown(subject: Subject) -> Document:
     return {"issuer": subject.issuer, "subject": subject.subject}
-
-
-def _json(document: Document) -> web.Response:
-    return web.Response(body=to_json(document), content_type=JSON_ONLY[0])

@@ -1,6 +1,5 @@
 """Which issuers of tokens are believed, and for what."""
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -8,7 +7,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from gateway.httpkit.settings import SettingsSchema, settings_folder
+from gateway.httpkit.files import CaFileField
+from gateway.httpkit.settings import SettingsSchema
 
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512"),
@@ -88,26 +88,6 @@ def url_fault(url: str, *, allow_http: bool) -> str | None:
     return "must begin with https:// (http:// needs allow_http and is for this machine alone)"
 
 
-class _CaFileField(fields.Field[Path]):
-    """Certificates of authorities, in PEM; relative to the folder of the settings file."""
-
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,  # noqa: ARG002  # marshmallow passes it
-        data: Any,  # noqa: ARG002  # marshmallow passes it
-        **kwargs: Any,  # noqa: ARG002  # marshmallow passes them
-    ) -> Path:
-        if not isinstance(value, str) or not value:
-            raise ValidationError("must be the name of a file")
-        path = settings_folder() / value
-        try:
-            ssl.create_default_context(cafile=str(path))
-        except OSError as error:
-            raise ValidationError(f"there is no certificate in {path}") from error
-        return path
-
-
 def _names(**options: Any) -> fields.List[str]:
     return fields.List(fields.String(validate=_NAME), **options)
 
@@ -127,7 +107,7 @@ class IssuerSchema(SettingsSchema):
     username_claims = _names()
     leeway_s = fields.Float(validate=validate.Range(min=0, max=600))
     keys_every_s = fields.Float(validate=validate.Range(min=0.05, max=3600))
-    ca_file = _CaFileField()
+    ca_file = CaFileField()
     allow_http = fields.Boolean(truthy={True}, falsy={False})
 
     @validates_schema

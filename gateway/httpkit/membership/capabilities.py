@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from marshmallow import Schema, fields
 
+from gateway.httpkit.bodies import answer_json
+from gateway.httpkit.conditional import is_known
 from gateway.httpkit.operations import JSON_ONLY, docs, problem_responses, response_schema
-from gateway.wire.documents import Document, to_canonical_json, to_json
+from gateway.wire.documents import Document, to_canonical_json
 
 CAPABILITIES_ROUTE: Final = "/capabilities"
 """Where they are read."""
@@ -75,10 +77,10 @@ def add_capabilities_route(app: web.Application, capabilities: Capabilities) -> 
     @response_schema(CapabilitiesSchema(), 200)
     async def get_capabilities(request: web.Request) -> web.Response:
         document = await capabilities()
-        headers = {hdrs.ETAG: tag_of(document)}
-        known = {entry.value for entry in request.if_none_match or ()}
-        if known & {"*", headers[hdrs.ETAG].strip('"')}:
+        tag = tag_of(document)
+        headers = {"ETag": tag}
+        if is_known(request, tag.strip('"')):
             return web.Response(status=304, headers=headers)
-        return web.Response(body=to_json(document), content_type=JSON_ONLY[0], headers=headers)
+        return answer_json(document, headers=headers)
 
     app.router.add_get(CAPABILITIES_ROUTE, get_capabilities)

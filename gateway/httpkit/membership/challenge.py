@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from gateway.httpkit.bodies import answer_json
 from gateway.httpkit.errors import NotFoundProblem
 from gateway.httpkit.operations import JSON_ONLY, docs, problem_responses, response_schema
-from gateway.wire.documents import to_json
 
 CHALLENGE_ROUTE: Final = "/.well-known/execbroker-challenge/{nonce}"
 """Where a gateway asks for the proof. Well-known URIs: RFC 8615."""
@@ -80,10 +80,6 @@ def add_challenge_route(app: web.Application, open_challenge: OpenChallenge) -> 
         if challenge is None:
             raise NotFoundProblem("No registration is under way that this could be the proof of.")
         document = {"response": challenge.response(nonce)}
-        return web.Response(
-            body=to_json(document),
-            content_type=JSON_ONLY[0],
-            headers={"Cache-Control": "no-store"},
-        )
+        return answer_json(document, headers={"Cache-Control": "no-store"})
 
     app.router.add_get(CHALLENGE_ROUTE, get_challenge)

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 from marshmallow import Schema, fields
 
+from gateway.httpkit.bodies import answer_json
 from gateway.httpkit.errors import OverloadedProblem
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.membership.capabilities import add_capabilities_route
@@ -19,7 +20,6 @@ from gateway.httpkit.membership.keeping import Keeping, KeepingError
 from gateway.httpkit.membership.member import Member, MemberState
 from gateway.httpkit.membership.settings import JoinSettings
 from gateway.httpkit.operations import JSON_ONLY, docs, response_schema
-from gateway.wire.documents import to_json
 
 LEAVE_S: Final = 3.0
 """What leaving all gateways may take at the end: what is not told then shows in the lease."""
@@ -124,6 +124,6 @@ class Membership:
         @response_schema(MembershipsSchema(), 200)
         async def get_memberships(_request: web.Request) -> web.Response:
             shown = MembershipsSchema().dump({"memberships": [m.status for m in self.members]})
-            return web.Response(body=to_json(shown), content_type=JSON_ONLY[0])
+            return answer_json(shown)
 
         app.router.add_get("/admin/memberships", get_memberships)

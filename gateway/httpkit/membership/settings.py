@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate
 
-from gateway.httpkit.settings import SecretField, SettingsSchema, TypedSettingsSchema
+from gateway.httpkit.settings import NAME, SecretField, SettingsSchema, TypedSettingsSchema
 from gateway.wire.documents import Document
 from gateway.wire.secret import Secret
 
@@ -15,10 +15,6 @@ MAX_GATEWAYS: Final = 32
 
 _SCHEMES: Final = frozenset({"http", "https"})
 _TOKEN: Final = re.compile(r"[ -~]+", re.ASCII)  # what a header can carry (RFC 9110 §5.5)
-_NAME: Final = validate.Regexp(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
-    error="must be 1 to 64 letters, digits, dots, underscores or hyphens",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +133,7 @@ class JoinSchema(SettingsSchema):
 
     gateway = _PlainUrl(required=True)
     token = SecretField(validate=_check_token)
-    name = fields.String(validate=_NAME)
+    name = fields.String(validate=NAME)
     url = _PlainUrl()
     credentials = fields.Nested(_OfferedSchema())
 
