@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.table import Table
 from gateway.cli import render
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.output import OK, Output
+from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items, text
 from gateway.wire.documents import Document
 
@@ -34,7 +35,7 @@ def _names(words: str) -> list[str]:
     return [name.strip() for name in words.split(",") if name.strip()]
 
 
-def add_admin_arguments(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def add_admin_arguments(add: AddCommand) -> None:
     """The commands and their options."""
     token = add("token", "make a token with which a node can register")
     token.add_argument("--name", metavar="NODE", help="good for the node of this name alone")

@@ -1,7 +1,6 @@
 """The command line of ``execbroker``."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -15,6 +14,7 @@ from gateway.cli.discovery_commands import (
 )
 from gateway.cli.draft_commands import add_draft_arguments
 from gateway.cli.list_commands import add_list_arguments
+from gateway.cli.subcommands import AddCommand, adder, group
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 """Where a gateway listens by default."""
@@ -83,9 +83,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, does: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
-
+    add = adder(commands, common)
     _add_submit(add("submit", "ask for offers"))
     for name, does in (
         ("accept", "take an offer"),
@@ -103,60 +101,32 @@ def parser() -> argparse.ArgumentParser:
     _add_outputs(add)
     _add_ranking(add)
     add("nodes", "list the nodes of a gateway")
-    _add_discovery(commands.add_parser("discover", help="see what there is"), common)
+    discover = commands.add_parser("discover", help="see what there is")
+    add_discovery_arguments(group(discover, "discover_command", "WHAT", common))
     add_estimate_arguments(add("estimate", "show what would come of a request; asks no node"))
     add_publish_arguments(add("publish", "publish software as an execution template"))
-    _add_drafts(commands.add_parser("draft", help="write a request step by step"), common)
-    _add_lists(commands.add_parser("list", help="list what is yours"), common)
-    _add_admin(commands.add_parser("admin", help="administer a gateway"), common)
+    draft = commands.add_parser("draft", help="write a request step by step")
+    _add_drafts(group(draft, "draft_command", "COMMAND", common))
+    lists = commands.add_parser("list", help="list what is yours")
+    add_list_arguments(group(lists, "list_command", "WHAT", common))
+    admin = commands.add_parser("admin", help="administer a gateway")
+    _add_admin(group(admin, "admin_command", "COMMAND", common))
     return top
 
 
-def _add_drafts(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """The commands about drafts, each as ``draft NAME``."""
-    commands = group.add_subparsers(dest="draft_command", required=True, metavar="COMMAND")
-
-    def add(name: str, does: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
-
+def _add_drafts(add: AddCommand) -> None:
     add_draft_arguments(add)
     submit = add("submit", "ask for offers with a draft")
     submit.add_argument("uuid", type=UUID, metavar="UUID")
     _add_asking(submit)
 
 
-def _add_lists(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """The lists of what one owns, each as ``list NAME``."""
-    commands = group.add_subparsers(dest="list_command", required=True, metavar="WHAT")
-
-    def add(name: str, does: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
-
-    add_list_arguments(add)
-
-
-def _add_admin(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """The commands of administrators, each as ``admin NAME``."""
-    commands = group.add_subparsers(dest="admin_command", required=True, metavar="COMMAND")
-
-    def add(name: str, does: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
-
+def _add_admin(add: AddCommand) -> None:
     add_audit_arguments(add("audit", "show who did what"))
     add_admin_arguments(add)
 
 
-def _add_discovery(group: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """The commands about what there is, each as ``discover NAME``."""
-    commands = group.add_subparsers(dest="discover_command", required=True, metavar="WHAT")
-
-    def add(name: str, does: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=does, parents=[common], allow_abbrev=False)
-
-    add_discovery_arguments(add)
-
-
-def _add_ranking(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_ranking(add: AddCommand) -> None:
     explain = add("explain", "show who passed what, and what made the offers rank as they do")
     explain.add_argument("uuid", type=UUID, metavar="OFFERSET")
     replay = add("replay", "show how another policy would rank the same offers")
@@ -168,7 +138,7 @@ def _add_ranking(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_outputs(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+def _add_outputs(add: AddCommand) -> None:
     logs = add("logs", "show what a session writes")
     logs.add_argument("uuid", type=UUID, metavar="UUID")
     logs.add_argument("--follow", "-f", action="store_true", help="until the session has ended")

@@ -3,6 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 from gateway.cli import render
@@ -22,17 +23,7 @@ async def submit(
 ) -> int:
     """Asks for offers; with ``--accept-best`` takes the first that can be had."""
     document = load_request(arguments.request)
-    offerset = await client.request_offers(
-        document,
-        limit=arguments.limit,
-        per_node=arguments.per_node,
-        policy=arguments.policy,
-        nodes=arguments.nodes,
-        min_offers=arguments.min_offers,
-        require=arguments.require,
-        wait_s=arguments.wait,
-        idempotency_key=arguments.idempotency_key,
-    )
+    offerset = await client.request_offers(document, **_how(arguments))
     return await go_on(client, offerset, arguments, output)
 
 
@@ -40,18 +31,22 @@ async def submit_draft(
     client: ExecutionBrokerClient, arguments: argparse.Namespace, output: Output
 ) -> int:
     """Asks for offers with a draft, and goes on as ``submit`` does."""
-    offerset = await client.submit_draft(
-        arguments.uuid,
-        limit=arguments.limit,
-        per_node=arguments.per_node,
-        policy=arguments.policy,
-        nodes=arguments.nodes,
-        min_offers=arguments.min_offers,
-        require=arguments.require,
-        wait_s=arguments.wait,
-        idempotency_key=arguments.idempotency_key,
-    )
+    offerset = await client.submit_draft(arguments.uuid, **_how(arguments))
     return await go_on(client, offerset, arguments, output)
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How to ask, as the client takes it."""
+    return {
+        "limit": arguments.limit,
+        "per_node": arguments.per_node,
+        "policy": arguments.policy,
+        "nodes": arguments.nodes,
+        "min_offers": arguments.min_offers,
+        "require": arguments.require,
+        "wait_s": arguments.wait,
+        "idempotency_key": arguments.idempotency_key,
+    }
 
 
 async def go_on(

@@ -1,7 +1,7 @@
 """The commands that ask what there is, before anything is asked of a node."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rich.table import Table
@@ -10,11 +10,9 @@ from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.output import OK, REFUSED, Output
 from gateway.cli.render import NOTHING, human_bytes, human_seconds, plain_table, safe
 from gateway.cli.requests import load_request
+from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items, text_of_reason
 from gateway.wire.documents import Document
-
-AddCommand = Callable[[str, str], argparse.ArgumentParser]
-"""Adds a command by its name and what it does."""
 
 _URL_MARKS: Final = ("https://", "http://")
 
@@ -143,7 +141,9 @@ async def estimate(
         output.remark(f"{place.get('path')} is still open: {place.get('wanted')}")
     columns = ("node", "site", "usual answer", "here", "to move", "ready after")
     output.tables.print(_table("Would be asked", columns, map(_asked, items(found, "asked"))))
-    skipped = [(one.get("node"), text_of_reason(one.get("reason"))) for one in _skipped(found)]
+    skipped = [
+        (one.get("node"), text_of_reason(one.get("reason"))) for one in items(found, "skipped")
+    ]
     if skipped:
         output.tables.print(_table("Would not be asked", ("node", "why"), skipped))
     return OK
@@ -223,10 +223,6 @@ def _placement(document: Any) -> tuple[Any, ...]:
         human_bytes(at(document, "bytes_to_move")),
         None if staging_s is None else human_seconds(staging_s),
     )
-
-
-def _skipped(found: Document) -> list[Document]:
-    return items(found, "skipped")
 
 
 def _count(document: Document, name: str) -> int:

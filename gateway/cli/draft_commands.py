@@ -13,6 +13,7 @@ from gateway.cli.list_commands import add_filters, list_pages
 from gateway.cli.output import OK, Output
 from gateway.cli.render import safe, show_messages
 from gateway.cli.requests import load_request
+from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items
 from gateway.wire.codecs.registry import YAML
 from gateway.wire.codecs.roots import ROOT_DOCUMENT
@@ -25,9 +26,6 @@ from gateway.wire.kinds import (
     SIMPLE_DATA,
     STRING_UPDATE,
 )
-
-AddCommand = Callable[[str, str], argparse.ArgumentParser]
-"""Adds a command by its name and what it does."""
 
 Command = Callable[[ExecutionBrokerClient, argparse.Namespace, Output], Awaitable[int]]
 

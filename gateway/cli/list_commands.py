@@ -11,11 +11,9 @@ from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.connection import Answer
 from gateway.cli.output import OK, Output
 from gateway.cli.render import NOTHING, plain_table, safe
+from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import items
 from gateway.wire.documents import Document, from_json
-
-AddCommand = Callable[[str, str], argparse.ArgumentParser]
-"""Adds a command by its name and what it does."""
 
 Command = Callable[[ExecutionBrokerClient, argparse.Namespace, Output], Awaitable[int]]
 
