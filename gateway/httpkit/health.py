@@ -76,8 +76,8 @@ class Lifecycle:
         return self._is_draining
 
     @contextmanager
-    def request(self) -> Iterator[None]:
-        """One request being answered."""
+    def work(self) -> Iterator[None]:
+        """One thing that the end waits for, such as a request being answered."""
         self._in_flight += 1
         self._idle.clear()
         try:
@@ -88,7 +88,7 @@ class Lifecycle:
                 self._idle.set()
 
     async def wait_idle(self) -> None:
-        """Return once no request is being answered."""
+        """Return once there is nothing that the end waits for."""
         await self._idle.wait()
 
     async def failures(self) -> dict[str, str]:

@@ -158,7 +158,7 @@ def make_request_middleware(
             with answering(request) as counted:
                 counted.callback(lambda: ended.append(clock()))
                 counted.enter_context(metrics.in_flight.track_inprogress())
-                counted.enter_context(lifecycle.request())
+                counted.enter_context(lifecycle.work())
                 response = await handler(request)
         except web.HTTPException as error:
             status = error.status

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -106,6 +107,7 @@ class Member:
         self._lease: Lease | None = None
         self._failures = 0
         self._is_ending = False
+        self._leaving = ExitStack()
 
     @property
     def gateway(self) -> str:
@@ -140,8 +142,13 @@ class Member:
         self._become(MemberState.MEMBER, gateway_state=state)
         return self._renew_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
-    def end(self) -> None:
-        """From now on only one thing is due: to leave."""
+    def end(self, work: AbstractContextManager[None]) -> None:
+        """From now on only one thing is due: to leave. It is done within ``work``, if it has to be.
+
+        So it is not broken off half-way by the end of a service that has nothing else to do.
+        """
+        if self._lease is not None and not self._is_ending:
+            self._leaving.enter_context(work)
         self._is_ending = True
         self.wake.set()
 
@@ -150,6 +157,10 @@ class Member:
 
         One that was cancelled on the way has not left, and leaves when it is called again.
         """
+        with self._leaving:
+            await self._leave()
+
+    async def _leave(self) -> None:
         if self._lease is None or self._credential is None:
             return
         try:

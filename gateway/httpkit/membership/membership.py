@@ -82,7 +82,7 @@ class Membership:
     def _lifecycle_changed(self) -> None:
         for member in self.members:
             if self._lifecycle.is_draining:
-                member.end()
+                member.end(self._lifecycle.work())
             else:
                 member.wake.set()
 
