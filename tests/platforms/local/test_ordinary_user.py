@@ -36,6 +36,21 @@ def as_nobody() -> list[str]:
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 
 
+def can_be_reached(path: Path) -> bool:
+    argv = [*as_nobody(), "/bin/sh", "-c", 'cd "$0"', str(path)]
+    return subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def with_tree_at(place: Path, tree: Path) -> list[str]:
+    """What makes a checkout that lies in somebody's own directory reachable at another place.
+
+    For the command that follows alone: in a mount namespace.
+    """
+    place.mkdir()
+    mounting = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    return ["unshare", "--mount", "/bin/sh", "-c", mounting, str(tree), str(place)]
+
+
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory that belongs to nobody, and can be reached by him."""
@@ -53,18 +68,29 @@ def test_everything_holds_for_a_broker_that_is_no_root(folder: Path) -> None:
     required("local", python is not None, "no Python of this version that another user can start")
     assert python is not None
     here = Path(__file__).parent
+    tree, site = here.parents[2], Path(pytest.__file__).parents[1]
     argv = [*as_nobody(), python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    if not can_be_reached(tree):
+        place = folder / "tree"
+        argv = [*with_tree_at(place, tree), *argv]
+        here, site = place / here.relative_to(tree), place / site.relative_to(tree)
+        tree = place
     argv += ["--basetemp", str(folder / "base"), *(str(here / file) for file in FILES)]
-    site = Path(pytest.__file__).parents[1]
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "PYTHONPATH": os.pathsep.join((str(here.parents[2]), str(site))),
+        "PYTHONPATH": os.pathsep.join((str(tree), str(site))),
         "PYTHONDONTWRITEBYTECODE": "1",
         VARIABLE: "local",
     }
     done = subprocess.run(
-        argv, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
+        argv,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-20_000:]
     assert " passed" in done.stdout
