@@ -18,8 +18,14 @@ _OURS: Final = frozenset(
 )
 """Fields that say where a message ends and how long its connection lasts."""
 
-_KNOWN_URLS: Final = 512
-"""Each node's ``/requests`` and the sessions at work; an entry is some 1 KB."""
+_PLAIN: Final = re.compile(r"(https?://[^/?#@\s]+)((?:/[A-Za-z0-9_~-]+)+)")
+"""A URL whose path is sent as it stands: nothing in it is encoded, and no segment means another.
+
+Every session has its own, so there are too many to remember them.
+"""
+
+_REMEMBERED: Final = 512
+"""Nodes and their ``/requests``, and the header names that go together; an entry is some 1 KB."""
 
 _WITH_BODY: Final = frozenset({"PATCH", "POST", "PUT"})
 """Methods whose empty body is said to be empty (RFC 9110 section 8.6)."""
@@ -33,9 +39,12 @@ class Origin(NamedTuple):
     port: int
 
 
-class _Opening(NamedTuple):
+class _Place(NamedTuple):
+    """What a URL says. ``lines`` are those that follow from its origin."""
+
     origin: Origin
-    text: str
+    target: str
+    lines: str
 
 
 def render_request(
@@ -50,25 +59,23 @@ def render_request(
     ValueError
         The method, or a header, cannot be sent.
     """
-    origin, opening = _opening(method, url)
+    _check_names(method, tuple(headers))
     if _TEXT.fullmatch("".join(headers.values())) is None:
         raise ValueError("a header holds control characters")
-    lines = [opening]
-    for name, value in headers.items():
-        _check_name(name)
-        lines.append(f"{name}: {value}\r\n")
+    plain = _PLAIN.fullmatch(url)
+    place = _place(plain[1] if plain else url)
+    target = plain[2] if plain else place.target
+    lines = [f"{method} {target} HTTP/1.1\r\n", place.lines]
+    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
     if body is not None or method in _WITH_BODY:
         lines.append(f"Content-Length: {len(body or b'')}\r\n")
     lines.append("\r\n")
     head = "".join(lines).encode()
-    return origin, head + body if body else head
+    return place.origin, head + body if body else head
 
 
-@lru_cache(maxsize=_KNOWN_URLS)
-def _opening(method: str, url: str) -> _Opening:
-    """The part that depends on the URL alone, its last line end included."""
-    if _NAME.fullmatch(method) is None:
-        raise ValueError("the method is not a token")
+@lru_cache(maxsize=_REMEMBERED)
+def _place(url: str) -> _Place:
     try:
         parsed = URL(url)
         host, port = parsed.raw_host, parsed.port
@@ -76,20 +83,20 @@ def _opening(method: str, url: str) -> _Opening:
         raise _not_an_address() from error
     if parsed.scheme not in {"http", "https"} or not host or not port:
         raise _not_an_address()
-    origin = Origin(parsed.scheme == "https", host, port)
-    target = parsed.raw_path_qs
-    authority = parsed.host_port_subcomponent
-    text = (
-        f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n"
+    lines = (
+        f"Host: {parsed.host_port_subcomponent}\r\n"
         f"User-Agent: {USER_AGENT}\r\nAccept-Encoding: identity\r\n"
     )
-    return _Opening(origin, text)
+    return _Place(Origin(parsed.scheme == "https", host, port), parsed.raw_path_qs, lines)
 
 
-@lru_cache(maxsize=_KNOWN_URLS)
-def _check_name(name: str) -> None:
-    if _NAME.fullmatch(name) is None or name.lower() in _OURS:
-        raise ValueError(f"a header cannot be named {name!r}")
+@lru_cache(maxsize=_REMEMBERED)
+def _check_names(method: str, names: tuple[str, ...]) -> None:
+    if _NAME.fullmatch(method) is None:
+        raise ValueError("the method is not a token")
+    for name in names:
+        if _NAME.fullmatch(name) is None or name.lower() in _OURS:
+            raise ValueError(f"a header cannot be named {name!r}")
 
 
 def _not_an_address() -> NodeGarbageError:
