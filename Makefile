@@ -26,8 +26,11 @@ demo: install  ## a notebook on real data, over a gateway and three nodes (PLATF
 stress: install  ## 100 sessions of 5 s through a gateway to three nodes: none lost, none twice, nothing left
 	$(BIN)/python -m tests.stress.run --sessions 100
 
-test: install  ## every test, with branch coverage
-	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=85
+# Many tests wait for processes, containers and clocks: more of them at once than there are cores.
+WORKERS ?= 4
+
+test: install  ## every test, with branch coverage (WORKERS=…: so many at once)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: install
 	$(BIN)/ruff check .
@@ -44,8 +47,8 @@ check: lint types layers test  ## what CI runs
 model: install  ## 100,000 schedules of the accept protocol: faults, crashes, two gateways
 	$(BIN)/python -m tests.model --schedules 100000 --walks 500 --jobs 2
 
-crash: install  ## kill the gateway with -9 at every step it takes, also at later passages of each
-	CRASH_POINTS=all $(BIN)/pytest -q tests/faults/test_crash_points.py
+crash: install  ## kill the gateway, on each database, and the node with -9 at every step, also at later passages of each
+	CRASH_POINTS=all $(BIN)/pytest -q tests/faults/test_crash_points.py tests/faults/test_node_crash_steps.py
 
 soak: install  ## 30 minutes of mixed traffic with faults (MINUTES=…, SEED=…)
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
@@ -59,11 +62,8 @@ fuzz: install  ## every parser and every endpoint, for FUZZ_S seconds and more e
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S) --keep .cache/fuzz
 	SCHEMATHESIS_EXAMPLES=100 $(BIN)/pytest -q tests/contract/test_schemathesis.py
 
-bench: install  ## the figures of performance.md's goals, as ratios to baselines measured in the same run
-	$(BIN)/python -m tests.bench.run
-	$(BIN)/python -m tests.bench.bench_transport
-	$(BIN)/python -m tests.bench.bench_ledger
-	$(BIN)/python -m tests.bench.bench_placement
+bench: install  ## the figures of performance.md's goals, as ratios to baselines measured in the same run (MARKDOWN=1: for a document)
+	$(BIN)/python -m tests.bench.run $(if $(MARKDOWN),--markdown)
 
 openapi: install  ## the OpenAPI document of the gateway on standard output
 	@$(BIN)/execbroker-gateway openapi

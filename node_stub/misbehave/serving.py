@@ -96,6 +96,8 @@ def refusing(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as taken:
+        if port:  # connections of who listened there before may still be dying (TIME-WAIT)
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((host, port))
         yield url_of(taken.getsockname())
 

@@ -7,9 +7,9 @@ machine than about the gateway. Letting go of holds is told apart (see ``federat
 
 import argparse
 import asyncio
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from tests.bench.federation import (
@@ -22,7 +22,7 @@ from tests.bench.federation import (
     measure_cpu,
 )
 from tests.bench.figures import Figure
-from tests.bench.measure import load
+from tests.bench.measure import load, memory_kib
 
 TRANSPORTS: Final = ("lean", "aiohttp")
 """Both ways to speak to nodes, the default first."""
@@ -73,31 +73,37 @@ def _cpu(count: int, transports: Sequence[str], options: argparse.Namespace) -> 
 
 def _told(where: str, base: Sequence[Load], ours: Sequence[Load], count: int) -> Iterator[Figure]:
     """The figures of a gateway's rounds beside those of M."""
-    hold_s = _hold_s(ours)
+    each_hold_s = hold_s(ours)
     pairs = list(zip(base, ours, strict=True))
     yield Figure(
         f"cpu per answer, {where}",
         "x M",
-        tuple(one.asking_s(hold_s) / m.all_s for m, one in pairs),
-        note=f"M {base[0].all_s / count * 1e6:.0f} µs",
+        tuple(one.asking_s(each_hold_s) / m.all_s for m, one in pairs),
+        note=f"{_us(one.asking_s(each_hold_s) / count for one in ours)}, "
+        f"M {_us(m.all_s / count for m in base)}",
     )
     yield Figure(
         f"requests per CPU second, {where}",
         "x M",
-        tuple(m.all_s / one.asking_s(hold_s) for m, one in pairs),
+        tuple(m.all_s / one.asking_s(each_hold_s) for m, one in pairs),
         is_better_more=True,
+        note=f"{statistics.median(1 / one.asking_s(each_hold_s) for one in ours):.0f}/s",
     )
-    if hold_s:
+    if each_hold_s:
         per_answer = [m.all_s / count for m in base]
         yield Figure(
             f"letting one hold go, {where}",
             "x M",
-            tuple(hold_s / each_s for each_s in per_answer),
+            tuple(each_hold_s / each_s for each_s in per_answer),
             note=f"{ours[0].holds_per_request:.0f} a request",
         )
 
 
-def _hold_s(rounds: Sequence[Load]) -> float:
+def _us(each_s: Iterable[float]) -> str:
+    return f"{statistics.median(each_s) * 1e6:.0f} µs"
+
+
+def hold_s(rounds: Sequence[Load]) -> float:
     """What one hold costs; nothing can be said where too few were let go behind the load."""
     holds = sum(one.holds_after for one in rounds)
     return sum(one.used_after_s for one in rounds) / holds if holds >= _LEAST_HOLDS else 0.0
@@ -126,7 +132,7 @@ def _memory(options: argparse.Namespace) -> Iterator[Figure]:
         with federation(_MEMORY_NODES) as nodes:
             gateway = nodes.gateway(TRANSPORTS[0])
             asyncio.run(_crowd(gateway, options.seconds * options.rounds))
-            peaks.append(peak_mb(gateway))
+            peaks.append(memory_kib(gateway.process.pid, "VmHWM") / 1024)
     where = f"{TRANSPORTS[0]}, N={_MEMORY_NODES}"
     yield Figure(f"memory, {where}", "MB", tuple(peaks), note=f"peak, {_MEMORY_CALLERS} callers")
 
@@ -139,12 +145,3 @@ async def _crowd(target: Target, seconds: float) -> None:
             await load(callers[:count], seconds / 8)
             count *= 2
         await load(callers, seconds)
-
-
-def peak_mb(target: Target) -> float:
-    """The most memory that the process has had so far (Linux)."""
-    for line in Path(f"/proc/{target.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    message = "the kernel does not say how much memory a process had"
-    raise RuntimeError(message)

@@ -50,11 +50,10 @@ async def _by_nodes(options: argparse.Namespace, *, is_wave: bool) -> Sequence[F
     """CPU for one request: for each node asked, or in waves for the whole of it."""
     rows: dict[int, list[float]] = {}
     for count in options.growth:
-        all_up_to = 1 if is_wave else None
-        async with inside(count, all_up_to=all_up_to) as it:
+        async with inside(count, is_wave=is_wave) as it:
             times = max(1, options.asked // count)
             for _ in range(2):
-                await it.ask()
+                _check(await it.ask(), is_wave=is_wave)
             rows[count] = [
                 await it.used_us(it.ask, times) / (1 if is_wave else count)
                 for _ in range(options.rounds)
@@ -70,6 +69,14 @@ async def _by_nodes(options: argparse.Namespace, *, is_wave: bool) -> Sequence[F
         )
         for count in rows
     ]
+
+
+def _check(reading: OfferSetReading, *, is_wave: bool) -> None:
+    """All nodes were asked, unless it goes in waves."""
+    unasked = [entry for entry in reading.coverage if entry["outcome"] != "answered"]
+    if unasked and not is_wave:
+        message = f"not every node was asked: {unasked[:3]}"
+        raise RuntimeError(message)
 
 
 async def _by_sessions(options: argparse.Namespace) -> Sequence[Figure]:

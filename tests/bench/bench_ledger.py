@@ -1,22 +1,22 @@
 """What the ledger and a request for slots cost, by how much is booked.
 
-Run as `python -m tests.bench.bench_ledger`. Each column is the best of several rounds; in brackets
-how many times that of the first row. The bookings grow tenfold from row to row, so a column that
-grows linearly shows 1x, 10x, 100x, 1000x.
+Told as a ratio to a hundred bookings: what grows linearly shows 10 for a thousand, 100 for ten
+thousand. What a round shows is the best of several tries.
 
 The site is as good as booked out: a gap after each booking is a second too short for what is
 asked for, so that each search walks through all of them.
 """
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import process_time
 
 from node_stub.fitting import Fit, FittingRequest, fit
 from node_stub.ledger import Amounts, Booking, Ledger, Part, Span
+from tests.bench.figures import Figure
 
-SIZES = (100, 1_000, 10_000, 100_000)
 SITE = Amounts(cores=64, memory_gib=256, storage_gib=10_000)
 ASKED = Amounts(cores=8, memory_gib=32, storage_gib=10)
 RUN_S = 60
@@ -36,9 +36,9 @@ def booked_out(bookings: int) -> Ledger:
 
 
 def seconds(act: Callable[[], object], rounds: int) -> float:
-    """Processor time of one call: the best of five."""
+    """Processor time of one call: the best of three."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(3):
         before = process_time()
         for _ in range(rounds):
             act()
@@ -98,20 +98,27 @@ CASES = (
 )
 
 
-def main() -> None:
-    """Print the table."""
-    print(f"{'bookings':>9}" + "".join(f"{case.name:>26}" for case in CASES))
-    first: dict[str, float] = {}
-    for bookings in SIZES:
-        ledger = booked_out(bookings)
-        end = (bookings + 100) * PERIOD_S
-        line = f"{bookings:>9}"
-        for case in CASES:
-            took = seconds(partial(case.act, ledger, end), max(1, 1_000 // bookings))
-            ratio = took / first.setdefault(case.name, took)
-            line += f"{took * 1e6:>13.0f} us ({ratio:>6.1f}x)"
-        print(line)
-
-
-if __name__ == "__main__":
-    main()
+def figures(options: argparse.Namespace) -> Sequence[Figure]:
+    """Every case by how much is booked, in turns."""
+    ledgers = {bookings: booked_out(bookings) for bookings in options.bookings}
+    rounds = [
+        {
+            (case.name, bookings): seconds(
+                partial(case.act, ledger, (bookings + 100) * PERIOD_S), max(1, 1_000 // bookings)
+            )
+            for case in CASES
+            for bookings, ledger in ledgers.items()
+        }
+        for _ in range(options.rounds)
+    ]
+    least, *more = options.bookings
+    return [
+        Figure(
+            f"ledger, {case.name}, {bookings} booked",
+            f"x {least} booked",
+            tuple(one[case.name, bookings] / one[case.name, least] for one in rounds),
+            note=f"{min(one[case.name, bookings] for one in rounds) * 1e6:.0f} µs",
+        )
+        for case in CASES
+        for bookings in more
+    ]

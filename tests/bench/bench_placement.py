@@ -1,15 +1,14 @@
 """What it costs to locate data, to place them for every node, and to rank the offers.
 
-Run as `python -m tests.bench.bench_placement`. Every node is at a site of its own, and every
-resource lies at three sites: the worst case, since whatever nodes or resources have in common is
-worked out once. Each column is the best of several rounds. In brackets how many times the cost of
-the smallest case that is, beside how many times as many resources times sites there are; the
-program fails where the cost has grown more than these (and a constant part of a millisecond).
+Every node is at a site of its own, and every resource lies at three sites: the worst case, since
+whatever nodes or resources have in common is worked out once. Told as a ratio to what the smallest
+case would cost if cost grew with the work, resources times nodes: more than one is growth that is
+worse than linear. What a round shows is the best of several tries.
 """
 
+import argparse
 import asyncio
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time
@@ -35,17 +34,13 @@ from gateway.services.locating_resources import HostSites
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SKAO_DATA
 from gateway.wire.views import DataView
+from tests.bench.figures import Figure
 
-RESOURCES: Final = (1, 100, 1_000)
-NODES: Final = (10, 100, 1_000)
 COPIES: Final = 3
 OFFERS: Final = 2
 ROUNDS: Final = 3
-SLACK_S: Final = 0.001
-"""What a case may cost whatever its size; the smallest is measured in microseconds."""
-
-MAX_SHARE: Final = 1.5
-"""A cost may grow by so many times more than the work; caches and the machine vary."""
+SMALLEST: Final = (100, 10)
+"""Resources and nodes of the case that the others are compared with: some milliseconds a step."""
 
 ENRICHED: Final = 10
 """Nodes for which the request is written; the bodies of all are as many times that."""
@@ -75,11 +70,6 @@ class World:
     holdings: tuple[Holding, ...]
     request: Document
     locator: Locator
-
-    @property
-    def size(self) -> int:
-        """Resources times sites."""
-        return len(self.holdings) * len(self.nodes)
 
 
 def world(resources: int, nodes: int) -> World:
@@ -174,33 +164,29 @@ def measured(one: World) -> dict[str, float]:
     }
 
 
-def main() -> int:
-    """Print the table; the exit status."""
-    steps = ("locate", "place", "again", "enrich", "rank")
-    heads = "".join(f"{step:>22}" for step in steps)
-    print(f"{'resources':>9}{'nodes':>7}{'work':>10}{heads}")
-    first: dict[str, float] = {}
-    smallest = 0
-    failed: list[str] = []
-    for resources in RESOURCES:
-        for nodes in NODES:
-            one = world(resources, nodes)
-            smallest = smallest or one.size
-            work = one.size / smallest
-            line = f"{resources:>9}{nodes:>7}{work:>9.0f}x"
-            for step, took in measured(one).items():
-                ratio = took / first.setdefault(step, took)
-                line += f"{took * 1e3:>11.2f} ms ({ratio:>5.0f}x)"
-                if took > SLACK_S + MAX_SHARE * work * max(first[step], SLACK_S / 10):
-                    failed.append(f"{step} at {resources} x {nodes}")
-            print(line)
-    print("place: with a new map; again: with a known one; enrich: for the first 10 nodes.")
-    if failed:
-        print(f"Grows faster than resources x sites: {', '.join(failed)}.")
-        return 1
-    print("No step grows faster than resources x sites.")
-    return 0
+def _work(step: str, resources: int, nodes: int) -> float:
+    """How many times the work of the smallest case a step has to do."""
+    few_resources, few_nodes = SMALLEST
+    return resources / few_resources * (1 if step == "enrich" else nodes / few_nodes)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def figures(options: argparse.Namespace) -> Sequence[Figure]:
+    """Every step of every case, beside the smallest.
+
+    ``again`` is placing with a known map, and ``enrich`` writes the request of ten nodes.
+    """
+    worlds = {case: world(*case) for case in (SMALLEST, *options.placed)}
+    rounds = [{case: measured(one) for case, one in worlds.items()} for _ in range(options.rounds)]
+    return [
+        Figure(
+            f"{step} {resources} resources, {nodes} nodes",
+            "x linear",
+            tuple(
+                one[resources, nodes][step] / one[SMALLEST][step] / _work(step, resources, nodes)
+                for one in rounds
+            ),
+            note=f"{min(one[resources, nodes][step] for one in rounds) * 1e3:.1f} ms",
+        )
+        for resources, nodes in options.placed
+        for step in ("locate", "place", "again", "enrich", "rank")
+    ]

@@ -4,19 +4,18 @@ Run as ``python -m tests.bench.bench_sites``; ``--help`` says what can be left o
 and writes figures as JSON and the plot of ``docs/answer-latency.svg``. Measured are:
 
 - *The figure*: requests one after the other, the first ones to sites of which nothing is known.
-- *The tail*: sixteen sites of which each takes half a second for one answer in fifty.
 - *Half the load*: what a gateway with forty sites can answer at most, and then half of that at a
   steady rate with a quarter of the sites at fault.
 
 Each cell is a gateway and sites of its own, in processes of their own, with the settings that a
-user has who sets nothing but the deadline.
+user has who sets nothing but the deadline. All of it takes some eight minutes on a quiet machine: a
+cell of the figure is 60 requests behind the first ones, too few for a percentile above the 98th, so
+that the plot shows the longest.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -26,10 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.federation import PASSWORD, REQUEST
-from tests.bench.measure import pin, running, versions
+from tests.bench.federation import GATEWAY_CORE, NODES_CORE, PASSWORD, REQUEST
+from tests.bench.measure import machine, pin, running, versions
 from tests.bench.open_load import Gun, Shot, outcomes, percentile
-from tests.bench.site_nodes import Sort
+from tests.bench.site_nodes import QUICKEST_S, SLOWEST_S, Sort, sorts
 from tests.support.node import Account
 
 DEADLINE_S: Final = 2.0
@@ -39,15 +38,8 @@ is silent for so long counts as failing (``health.fair_wait_s``)."""
 SLOW_TIMES: Final = 2.0
 """A slow site takes so many deadlines for every other answer."""
 
-GATEWAY_CORE: Final = 0
-NODES_CORE: Final = 1
-
 SEED: Final = 1
 """Of the sites' delays."""
-
-TAIL_GOALS_MS: Final = {"deadline": ("p90", 105.0), "hedge": ("p99", 75.0)}
-"""Goals of performance.md for the tail: what an answer may take where the deadline is 100 ms, and
-where slow sites are asked a second time instead."""
 
 COLD: Final = 8
 """The first requests of each cell, to sites not known yet: told apart from the others."""
@@ -96,11 +88,12 @@ def federation(
     folder: Path,
     *,
     stumbles: float = 0.0,
+    took_s: tuple[float, float] = (QUICKEST_S, SLOWEST_S),
     deadline_s: float = DEADLINE_S,
     **asking: Any,
 ) -> Iterator[Federation]:
     """So many sites of which a share is at fault, and a gateway in front of them."""
-    given = (sites, faulty, DEADLINE_S * SLOW_TIMES, SEED, stumbles)
+    given = (sites, faulty, DEADLINE_S * SLOW_TIMES, SEED, stumbles, *took_s)
     command = ["-m", "tests.bench.site_nodes", *map(str, given)]
     with running(command, folder / "sites.log", core=NODES_CORE) as nodes:
         config = {
@@ -188,6 +181,8 @@ def measure_figure(options: argparse.Namespace, folder: Path) -> list[dict[str, 
     print("sites faulty |  first: p50    p99 |    p50    p90    p99    max | messages | complete")
     for faulty in options.faulty:
         for sites in options.sites:
+            if faulty and set(sorts(sites, faulty)) == {Sort.HEALTHY}:
+                continue  # so few that none is at fault: those of the first row
             cell = folder / f"{sites}-{faulty}"
             cell.mkdir()
             with federation(sites, faulty, cell) as where:
@@ -199,28 +194,6 @@ def measure_figure(options: argparse.Namespace, folder: Path) -> list[dict[str, 
                 f" {warm.messages:8.1f} | {warm.complete:8.1%}"
             )
     return rows
-
-
-def measure_tail(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Sites that stumble, under a short deadline and with second tries."""
-    found: dict[str, Any] = {}
-    ways = {"deadline": {"deadline_s": 0.1, "hedge_share": 0.0}, "hedge": {}}
-    print("\n16 sites, one answer in fifty takes half a second; ms")
-    for way, given in ways.items():
-        cell = folder / way
-        cell.mkdir()
-        with federation(16, 0.0, cell, stumbles=0.02, **given) as where:
-            asyncio.run(one_after_the_other(where, 2 * COLD))  # until habits are known
-            _, warm = asyncio.run(one_after_the_other(where, 3 * options.requests))
-        name_of_it, goal_ms = TAIL_GOALS_MS[way]
-        figure = asdict(warm)[name_of_it]
-        verdict = "within" if figure <= goal_ms else "above"
-        print(
-            f"{way:9} p50 {warm.p50:6.1f}  p90 {warm.p90:6.1f}  p99 {warm.p99:6.1f};"
-            f" complete {warm.complete:.1%}; {name_of_it} is {verdict} {goal_ms:.0f}"
-        )
-        found[way] = asdict(warm)
-    return found
 
 
 def measure_half(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -244,16 +217,6 @@ def measure_half(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"at_most_per_s": round(most, 1), "is_kept": verdict == "kept"} | asdict(found)
 
 
-def machine() -> str:
-    """What the numbers were measured on."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((line.partition(": ")[2] for line in lines if "model name" in line), model)
-    return f"{os.cpu_count()} cores {model}, {versions()}"
-
-
 def draw(rows: Sequence[dict[str, Any]], target: Path, where: str) -> None:
     """Write the plot as SVG."""
     import matplotlib as mpl  # noqa: PLC0415  # only who draws needs it
@@ -269,12 +232,17 @@ def draw(rows: Sequence[dict[str, Any]], target: Path, where: str) -> None:
         mine = [row for row in rows if row["faulty"] == faulty]
         sites = [row["sites"] for row in mine]
         label = f"{faulty:.0%} slow or dead"
-        left.plot(sites, [row["p99"] for row in mine], "o-", color=colour, ms=3, label=label)
+        left.plot(sites, [row["longest"] for row in mine], "o-", color=colour, ms=3, label=label)
         left.plot(sites, [row["p50"] for row in mine], ":", color=colour)
         right.plot(sites, [row["messages"] for row in mine], "o-", color=colour, ms=3, label=label)
     left.axhline(DEADLINE_S * 1000, color="grey", lw=0.8)
     left.annotate("deadline", (1, DEADLINE_S * 1000), va="bottom", color="grey")
-    left.set(xscale="log", yscale="log", ylabel="ms", title="Answer: p99 (line), p50 (dotted)")
+    left.set(
+        xscale="log",
+        yscale="log",
+        ylabel="ms",
+        title=f"Answer: longest of {rows[0]['requests']} (line), median (dotted)",
+    )
     right.set(xscale="log", yscale="log", title="Sites asked for one request")
     for axes in (left, right):
         axes.set_xlabel("sites registered")
@@ -296,11 +264,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     def shares(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
 
-    parser.add_argument("--sites", type=numbers, default=[1, 4, 16, 40, 64, 256])
+    parser.add_argument("--sites", type=numbers, default=[1, 4, 16, 64, 256])
     parser.add_argument("--faulty", type=shares, default=[0.0, 0.05, 0.25, 0.5])
-    parser.add_argument("--requests", type=int, default=100, help="of each cell of the figure")
+    parser.add_argument("--requests", type=int, default=60, help="of each cell of the figure")
     parser.add_argument("--seconds", type=float, default=30.0, help="at half of the load")
-    parser.add_argument("--only", choices=("figure", "tail", "half"))
+    parser.add_argument("--only", choices=("figure", "half"))
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--plot", type=Path, help="where to write the plot, as SVG")
     return parser.parse_args(argv)
@@ -310,15 +278,11 @@ def main(argv: Sequence[str]) -> int:
     """Measure, print and write; 1 if half of the load was too much."""
     options = arguments(argv)
     pin(NODES_CORE)
-    where = machine()
+    where = f"{machine()}; {versions()}"
     print(where)
     found: dict[str, Any] = {"machine": where, "deadline_s": DEADLINE_S}
     with tempfile.TemporaryDirectory() as text:
-        for part, measure in (
-            ("figure", measure_figure),
-            ("tail", measure_tail),
-            ("half", measure_half),
-        ):
+        for part, measure in (("figure", measure_figure), ("half", measure_half)):
             if options.only in {None, part}:
                 found[part] = measure(options, Path(text))
     if options.json:

@@ -1,11 +1,12 @@
 """What one exchange with a node costs, by transport: CPU time of the gateway's side alone.
 
-Run as ``python -m tests.bench.bench_transport``; ``serve PORTS [CERTIFICATE]`` is its other end, a
-process on the other core that answers 14 KB to each request, and ``rest`` holds connections. Every
-round asks N nodes at once, again and again; transports and loops take turns, and the median of the
-rounds is shown.
+A part of ``python -m tests.bench.run``; run as ``python -m tests.bench.bench_transport``, ``serve
+PORTS [CERTIFICATE]`` is its other end, a process on the other core that answers 14 KB to each
+request, and ``rest`` holds connections. Every round asks N nodes at once, again and again;
+transports and loops take turns.
 """
 
+import argparse
 import asyncio
 import gc
 import json
@@ -29,17 +30,13 @@ from gateway.clients.lean.transport import LeanTransport
 from gateway.clients.transport import AiohttpTransport
 from gateway.clients.transports import transport_of
 from gateway.settings import TransportSettings, TransportType
-from tests.bench.measure import cpu_s, pin, running, variation, versions
+from tests.bench.federation import GATEWAY_CORE, NODES_CORE
+from tests.bench.figures import Figure
+from tests.bench.measure import cpu_s, pinned, running
 from tests.support.authority import Authority
-
-FANOUTS: Final = (1, 4, 16, 64)
-"""Nodes asked at once."""
 
 ROUND_S: Final = 0.4
 """One round: some thousand exchanges."""
-
-ROUNDS: Final = 5
-"""Rounds of each kind."""
 
 IDLE_PER_NODE: Final = 16
 """With 64 nodes a thousand connections: their memory is far above the noise of the allocator."""
@@ -116,7 +113,7 @@ class Contender:
     runner: asyncio.Runner
     transport: LeanTransport | AiohttpTransport
 
-    def round(self, urls: Sequence[str], seconds: float = ROUND_S) -> float:
+    def round(self, urls: Sequence[str], seconds: float) -> float:
         """CPU microseconds of an exchange."""
         before = cpu_s(os.getpid())
         done = self.runner.run(ask_all(self.transport, urls, seconds))
@@ -147,21 +144,26 @@ def opened(ca_file: Path) -> Iterator[list[Contender]]:
         yield found
 
 
-def measure(contenders: Sequence[Contender], urls: Sequence[str], fanouts: Sequence[int]) -> None:
-    """Let all take turns, and show the medians."""
-    for count in fanouts:
-        rounds: dict[str, list[float]] = {each.name: [] for each in contenders}
+def _measured(
+    contenders: Sequence[Contender], urls: Sequence[str], count: int, options: argparse.Namespace
+) -> Iterator[Figure]:
+    """Let all take turns with so many nodes."""
+    rounds: dict[str, list[float]] = {each.name: [] for each in contenders}
+    round_s = min(ROUND_S, options.seconds)
+    for each in contenders:
+        each.round(urls[:count], round_s / 4)
+    for _ in range(options.rounds):
         for each in contenders:
-            each.round(urls[:count], 0.1)
-        for _ in range(ROUNDS):
-            for each in contenders:
-                rounds[each.name].append(each.round(urls[:count]))
-        shown = "  ".join(
-            f"{name} {statistics.median(values):6.1f} ±{variation(values):3.0%} "
-            f"x {statistics.median(map(truediv, values, rounds[REFERENCE])):.2f}"
-            for name, values in rounds.items()
-        )
-        print(f"{urls[0].partition(':')[0]:5} N={count:<3} {shown}", flush=True)
+            rounds[each.name].append(each.round(urls[:count], round_s))
+    scheme = urls[0].partition(":")[0]
+    for name, values in rounds.items():
+        if name != REFERENCE:
+            yield Figure(
+                f"{scheme} exchange, {name}, N={count}",
+                f"x {REFERENCE}",
+                tuple(map(truediv, values, rounds[REFERENCE])),
+                note=f"{statistics.median(values):.0f} µs",
+            )
 
 
 async def rest(kind: TransportType, ca_file: Path, urls: Sequence[str]) -> None:
@@ -181,35 +183,37 @@ async def rest(kind: TransportType, ca_file: Path, urls: Sequence[str]) -> None:
         await asyncio.Event().wait()
 
 
-def measure_memory(urls: Sequence[str], ca_file: Path, folder: Path) -> None:
-    """Show what a connection at rest takes, each transport in a process of its own."""
+def _at_rest(urls: Sequence[str], ca_file: Path, folder: Path) -> Iterator[Figure]:
+    """What a connection at rest takes, each transport in a process of its own."""
     scheme = urls[0].partition(":")[0]
     for kind in TransportType:
         command = ["-m", "tests.bench.bench_transport", "rest", kind.value, str(ca_file), *urls]
         with running(command, folder / f"{scheme}-{kind.value}.log", wait_s=120) as resting:
-            print(f"{scheme:5} {kind.value}: {resting.ready / 1024:.1f} KiB a connection at rest")
+            kib = resting.ready / 1024
+        yield Figure(f"{scheme} connection at rest, {kind.value}", "KiB", (kib,))
 
 
-def main() -> None:
-    """Measure everything, plain and with TLS."""
-    print(f"CPU microseconds per exchange (2.5 KB, 14 KB), median of {ROUNDS}, ratio; {versions()}")
-    pin(0)
-    with tempfile.TemporaryDirectory() as name:
+def figures(options: argparse.Namespace) -> Sequence[Figure]:
+    """Every transport on every loop, plain and with TLS, and its connections at rest."""
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory() as name, pinned(GATEWAY_CORE):
         folder = Path(name)
         authority = Authority(folder)
         for scheme, more in (("http", []), ("https", [str(authority.certify("127.0.0.1"))])):
-            command = ["-m", "tests.bench.bench_transport", "serve", str(max(FANOUTS)), *more]
-            with running(command, folder / f"{scheme}.log", core=1) as server:
+            ports = str(max(options.exchanges))
+            command = ["-m", "tests.bench.bench_transport", "serve", ports, *more]
+            with running(command, folder / f"{scheme}.log", core=NODES_CORE) as server:
                 urls = [f"{scheme}://127.0.0.1:{port}/requests" for port in server.ready]
                 with opened(authority.file) as contenders:
-                    measure(contenders, urls, FANOUTS)
-                measure_memory(urls, authority.file, folder)
+                    for count in options.exchanges:
+                        found += _measured(contenders, urls, count, options)
+                if not options.quick:
+                    found += _at_rest(urls, authority.file, folder)
+    return found
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["serve"]:
+    if sys.argv[1] == "serve":
         asyncio.run(serve(int(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))
-    elif sys.argv[1:2] == ["rest"]:
-        asyncio.run(rest(TransportType(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))
     else:
-        main()
+        asyncio.run(rest(TransportType(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]))

@@ -19,13 +19,14 @@ from pathlib import Path
 from time import sleep
 from typing import Final
 
+from gateway.settings import AskingSettings
 from tests.bench.measure import Caller, Started, cpu_s, load, running
 
 GATEWAY_CORE: Final = 0
 NODES_CORE: Final = 1
 PASSWORD: Final = "benchmark"
 _AUTHORIZATION: Final = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "application/json",
     "Accept": "application/json",
     "Authorization": _AUTHORIZATION,
@@ -61,6 +62,7 @@ class Target:
 
     process: Started
     url: str
+    database: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,16 @@ class Load:
         return (self.holds + self.holds_after) / self.requests
 
 
-def gateway_config(urls: Sequence[str], transport: str) -> str:
+def max_holds(nodes: int) -> int:
+    """What a request has to be allowed to hold so that so many nodes are asked at once."""
+    return max(AskingSettings().max_holds, 2 * nodes)
+
+
+def gateway_config(urls: Sequence[str], transport: str, limit: int) -> str:
     """The settings file of a gateway in front of these nodes. JSON is YAML.
 
-    All nodes are asked at once, and everybody is served, however late: what is not done costs
-    nothing.
+    All nodes are asked at once, ``limit`` offers are kept, and everybody is served, however late:
+    what is not done costs nothing.
     """
     nodes = [
         {"name": f"node-{i:03}", "url": url, "site": "bench", "credentials": {"type": "none"}}
@@ -110,22 +117,26 @@ def gateway_config(urls: Sequence[str], transport: str) -> str:
             "federation": {
                 "deadline_s": 20,
                 "connect_s": 10,
-                "limit": 10,
+                "limit": limit,
                 "per_node": 2,
                 "policy": "balanced",
             },
-            "asking": {"all_up_to": len(urls)},
+            "asking": {"all_up_to": len(urls), "max_holds": max_holds(len(urls))},
         }
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """Stub nodes, and what can be started in front of them until the stack is closed."""
+    """Stub nodes, and what can be started in front of them until the stack is closed.
+
+    ``core`` is where that is kept; None for anywhere.
+    """
 
     urls: Sequence[str]
     folder: Path
     stack: ExitStack
+    core: int | None
 
     def baseline(self) -> Target:
         """M in front of the nodes."""
@@ -133,29 +144,37 @@ class Federation:
         started = self._started(command, "baseline")
         return Target(started, started.ready["url"])
 
-    def gateway(self, transport: str) -> Target:
+    def gateway(self, transport: str = "lean", *, workers: int = 1, limit: int = 10) -> Target:
         """A gateway with an empty database, which speaks to the nodes in this way."""
         data = Path(tempfile.mkdtemp(dir=self.folder))
         config = data / "gateway.yaml"
-        config.write_text(gateway_config(self.urls, transport))
+        config.write_text(gateway_config(self.urls, transport, limit))
         command = ["-m", "gateway", "serve", "--config", str(config), "--data-dir", str(data)]
+        if workers > 1:
+            command += ["--workers", str(workers)]
         started = self._started(command, f"gateway-{transport}")
-        return Target(started, started.ready["url"])
+        return Target(started, started.ready["url"], data / "gateway.db")
 
     def _started(self, command: Sequence[str], name: str) -> Started:
         log = Path(tempfile.mkdtemp(dir=self.folder)) / f"{name}.log"
         env = {"BENCH_PASSWORD": PASSWORD}
-        return self.stack.enter_context(running(command, log, core=GATEWAY_CORE, env=env))
+        return self.stack.enter_context(running(command, log, core=self.core, env=env))
 
 
 @contextmanager
-def federation(count: int, *, delay_ms: float = 0.0, offers: int = 4) -> Iterator[Federation]:
-    """So many stub nodes, each of which answers so many offers after that time."""
+def federation(
+    count: int, *, delay_ms: float = 0.0, offers: int = 4, is_spread: bool = False
+) -> Iterator[Federation]:
+    """So many stub nodes, each of which answers so many offers after that time.
+
+    Nodes have their core and what asks them has its own, unless everything ``is_spread``.
+    """
+    nodes_core, core = (None, None) if is_spread else (NODES_CORE, GATEWAY_CORE)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         command = ["-m", "tests.bench.stub_nodes", str(count), str(delay_ms), str(offers)]
-        nodes = stack.enter_context(running(command, folder / "nodes.log", core=NODES_CORE))
-        yield Federation(nodes.ready, folder, stack)
+        nodes = stack.enter_context(running(command, folder / "nodes.log", core=nodes_core))
+        yield Federation(nodes.ready, folder, stack, core)
 
 
 def releases(node_url: str) -> int:
@@ -177,7 +196,7 @@ def until_released(node_url: str) -> int:
 async def callers_of(stack: AsyncExitStack, target: Target, count: int, path: str) -> list[Caller]:
     """Open connections to a target."""
     return [
-        await stack.enter_async_context(Caller(target.url, path, REQUEST, _HEADERS))
+        await stack.enter_async_context(Caller(target.url, path, REQUEST, HEADERS))
         for _ in range(count)
     ]
 
@@ -213,7 +232,7 @@ async def measure_added_ms(
     What a target does behind its answer is over before the next is called.
     """
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(Caller(node_url, "/requests", REQUEST, _HEADERS))
+        node = await stack.enter_async_context(Caller(node_url, "/requests", REQUEST, HEADERS))
         callers = [(await callers_of(stack, target, 1, path))[0] for target in targets]
         times: list[list[float]] = [[] for _ in range(len(targets) + 1)]
         for _ in range(calls):
@@ -227,7 +246,7 @@ async def measure_added_ms(
 
 async def check(target: Target, nodes: Sequence[str], path: str) -> None:
     """The gateway asked every node and heard offers from each."""
-    async with Caller(target.url, path, REQUEST, _HEADERS) as caller:
+    async with Caller(target.url, path, REQUEST, HEADERS) as caller:
         _, body = await caller.call()
     coverage = json.loads(body)["federation"]["coverage"]
     if [entry["outcome"] for entry in coverage] != ["answered"] * len(nodes):

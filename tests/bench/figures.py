@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     MET = "met"
     MISSED = "missed"
     UNSTEADY = "unsteady"
+    NOT_MEASURED = "not measured"
     NO_GOAL = "-"
 
 
@@ -48,7 +49,8 @@ class Goal:
 class Figure:
     """One thing measured, round by round. ``unit`` is ``x M`` for ratios to the yardstick.
 
-    ``is_better_more`` for figures of which more is better; ``note`` is for readers.
+    ``is_better_more`` for figures of which more is better; ``note`` is for readers. Without rounds
+    it could not be measured here, and the note says why.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The median of the rounds."""
+        """The median of the rounds, if there are any."""
         return statistics.median(self.rounds)
 
     @property
@@ -69,6 +71,8 @@ class Figure:
 
     def verdict(self) -> Verdict:
         """How it stands to its goal."""
+        if not self.rounds:
+            return Verdict.NOT_MEASURED
         goal = GOALS.get(self.name)
         if goal is None:
             return Verdict.NO_GOAL
@@ -80,7 +84,7 @@ class Figure:
         """As it is written down."""
         return {
             "unit": self.unit,
-            "value": round(self.value, 4),
+            "value": round(self.value, 4) if self.rounds else None,
             "variation": round(variation(self.rounds), 4),
             "rounds": [round(one, 4) for one in self.rounds],
             "is_better_more": self.is_better_more,
@@ -97,7 +101,13 @@ GOALS: Final[Mapping[str, Goal]] = {
     "cpu per answer, lean, N=64": Goal(0.62),
     "added latency, lean, N=16": Goal(0.85),
     "added latency, lean, N=64": Goal(0.60),
+    "added, lean, N=16": Goal(3.0),
+    "added, lean, N=64": Goal(6.0),
     "requests per CPU second, lean, N=64": Goal(1.6, is_least=True),
+    "two processes to one, N=16": Goal(1.45, is_least=True),
+    "cpu per answer to nginx's, N=64": Goal(4.5),
+    "tail, deadline of 100 ms: p90": Goal(105.0),
+    "tail, second tries: p99": Goal(75.0),
     "validate and slice": Goal(0.60),
     "memory, lean, N=64": Goal(120.0),
 }
@@ -119,18 +129,44 @@ def worse_than(before: Mapping[str, Any], figures: Iterable[Figure]) -> list[str
     return lines
 
 
+def figure_from(name: str, document: Mapping[str, Any]) -> Figure:
+    """A figure as it was written down."""
+    return Figure(
+        name,
+        document["unit"],
+        tuple(document["rounds"]),
+        document["is_better_more"],
+        document["note"],
+    )
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    goal = GOALS.get(figure.name)
+    said = "" if goal is None else f"{'≥' if goal.is_least else '≤'} {goal.limit:g}"
+    note = f" ({figure.note})" if figure.note else ""
+    value = f"{figure.value:.2f} {figure.unit}" if figure.rounds else ""
+    varies = f"{variation(figure.rounds):.0%}" if len(figure.rounds) > 1 else ""
+    return f"{figure.name}{note}", value, varies, said, figure.verdict().value
+
+
+_HEADS: Final = ("figure", "measured", "varies", "goal", "verdict")
+
+
 def table(figures: Sequence[Figure]) -> str:
-    """The figures with their goals, as Markdown."""
-    lines = ["| figure | measured | varies | goal | |", "|---|---|---|---|---|"]
-    for figure in figures:
-        goal = GOALS.get(figure.name)
-        said = "" if goal is None else f"{'≥' if goal.is_least else '≤'} {goal.limit:g}"
-        note = f" ({figure.note})" if figure.note else ""
-        lines.append(
-            f"| {figure.name}{note} | {figure.value:.2f} {figure.unit} "
-            f"| {variation(figure.rounds):.0%} | {said} | {figure.verdict().value} |"
-        )
-    return "\n".join(lines)
+    """The figures with their goals, in columns."""
+    rows = [_HEADS, *map(_cells, figures)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def markdown(figures: Sequence[Figure], about: Mapping[str, str]) -> str:
+    """The figures with their goals and what they depend on, to be put into a document."""
+    rows = [_HEADS, ("---",) * len(_HEADS), *map(_cells, figures)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, "", f"Measured on {'; '.join(about.values())}."])
 
 
 def written(path: Path, figures: Sequence[Figure], about: Mapping[str, str]) -> None:
@@ -146,3 +182,9 @@ def read(path: Path) -> Mapping[str, Any]:
         return {}
     figures: Mapping[str, Any] = json.loads(path.read_text())["figures"]
     return figures
+
+
+def read_about(path: Path) -> Mapping[str, str]:
+    """What the figures of an earlier run depend on."""
+    about: Mapping[str, str] = json.loads(path.read_text())["about"]
+    return about

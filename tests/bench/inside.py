@@ -30,7 +30,7 @@ from gateway.services.offers import OfferSetReading, OffersService
 from gateway.services.planning import OfferQuestion
 from gateway.settings import AskingSettings, FederationSettings
 from gateway.wire.documents import from_json
-from tests.bench.federation import REQUEST
+from tests.bench.federation import REQUEST, max_holds
 from tests.bench.stub_nodes import StubNode
 
 _QUIET_S: Final = 0.05
@@ -69,7 +69,8 @@ class SimulatedNodes:
         if progress is not None:
             progress.stage, progress.may_have_acted = Stage.BODY, True
         host, _, path = url.removeprefix("http://").partition("/")
-        node = self._nodes.setdefault(host, StubNode(self._offers))
+        if (node := self._nodes.get(host)) is None:
+            node = self._nodes[host] = StubNode(self._offers)
         said = CIMultiDict({"Content-Type": "application/json"})
         if key := headers.get("Idempotency-Key"):
             said["Idempotency-Key"] = key
@@ -128,12 +129,10 @@ def _unread_log() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def inside(
-    nodes: int, *, offers: int = 2, all_up_to: int | None = None
-) -> AsyncIterator[Inside]:
+async def inside(nodes: int, *, offers: int = 2, is_wave: bool = False) -> AsyncIterator[Inside]:
     """A running gateway with so many nodes and an empty database.
 
-    Up to ``all_up_to`` nodes are asked at once, all of them if that is None.
+    All nodes are asked for each request, or in a wave or two as many as it takes.
     """
     simulated = SimulatedNodes(offers)
     settings = GatewaySettings(
@@ -144,7 +143,9 @@ async def inside(
             for i in range(nodes)
         ),
         federation=FederationSettings(deadline_s=60.0),
-        asking=AskingSettings(all_up_to=nodes if all_up_to is None else all_up_to),
+        asking=AskingSettings(all_up_to=1)
+        if is_wave
+        else AskingSettings(all_up_to=nodes, max_holds=max_holds(nodes)),
     )
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import platform
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +40,35 @@ def pin(core: int, pid: int = 0) -> None:
     """Keep a process, this one if none is named, on one core, where there are two."""
     if len(_CORES) > 1:
         os.sched_setaffinity(pid, {_CORES[core]})
+
+
+@contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Keep this process and what it starts on one core, on any if None, until the block ends."""
+    before = os.sched_getaffinity(0)
+    if core is None:
+        os.sched_setaffinity(0, _CORES)
+    else:
+        pin(core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cores() -> int:
+    """On how many cores anything here may run."""
+    return len(_CORES)
+
+
+def may_open(files: int) -> bool:
+    """Whether this process and what it starts may have so many files open; asks for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < files:
+        return False
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return True
 
 
 @contextmanager
@@ -92,6 +123,21 @@ def cpu_s(pid: int) -> float:
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def memory_kib(pid: int, name: str) -> int:
+    """A line of what the kernel says of a process's memory: ``VmRSS``, ``VmHWM`` (Linux).
+
+    Raises
+    ------
+    RuntimeError
+        It does not say.
+    """
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    message = f"the kernel does not say {name}"
+    raise RuntimeError(message)
 
 
 class Caller:
@@ -158,3 +204,13 @@ def versions() -> str:
         except PackageNotFoundError:
             found.append(f"{name} absent")
     return ", ".join(found)
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.partition(": ")[2] for line in lines if "model name" in line), model)
+    return f"{len(_CORES)} cores of {model}, {platform.system()} {platform.release()}"

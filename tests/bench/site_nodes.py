@@ -1,9 +1,10 @@
 """Sites as they are: most answer, some are slow or dead. One process, a port for each.
 
-Run as ``python -m tests.bench.site_nodes COUNT FAULTY SLOW_S SEED [STUMBLES]``, where the share
-``FAULTY`` of the sites is at fault, and of the answers of the others the share ``STUMBLES`` takes
-half a second. The first line on standard output is a JSON object of ``urls`` and ``sorts``,
-one of each for every site. ``GET /counts`` at a healthy one tells how often each path was asked.
+Run as ``python -m tests.bench.site_nodes COUNT FAULTY SLOW_S SEED``, where the share ``FAULTY`` of
+the sites is at fault; with ``STUMBLES QUICKEST_S SLOWEST_S`` behind it the others take as long as
+the last two say, and half a second for the share ``STUMBLES`` of their answers. The first line on
+standard output is a JSON object of ``urls`` and ``sorts``, one of each for every site. ``GET
+/counts`` at a healthy one tells how often each path was asked.
 """
 
 import asyncio
@@ -60,7 +61,11 @@ def sorts(count: int, faulty: float) -> list[Sort]:
 
 
 def _delays(
-    sort: Sort, slow_s: float, stumbles: float, chance: random.Random
+    sort: Sort,
+    slow_s: float,
+    stumbles: float,
+    took_s: tuple[float, float],
+    chance: random.Random,
 ) -> Callable[[], float]:
     is_slow = False
 
@@ -72,12 +77,19 @@ def _delays(
         if is_slow:
             return slow_s
         is_stumbling = chance.random() < stumbles
-        return STUMBLE_S if is_stumbling else chance.uniform(QUICKEST_S, SLOWEST_S)
+        return STUMBLE_S if is_stumbling else chance.uniform(*took_s)
 
     return delay_s
 
 
-async def serve(count: int, faulty: float, slow_s: float, seed: int, stumbles: float) -> None:
+async def serve(
+    count: int,
+    faulty: float,
+    slow_s: float,
+    seed: int,
+    stumbles: float,
+    took_s: tuple[float, float],
+) -> None:
     """Serve until the process is ended."""
     loop = asyncio.get_running_loop()
     chance = random.Random(seed)
@@ -90,7 +102,7 @@ async def serve(count: int, faulty: float, slow_s: float, seed: int, stumbles: f
                 taken.bind(("127.0.0.1", 0))
                 port = taken.getsockname()[1]
             else:
-                delays = _delays(sort, slow_s, stumbles, chance)
+                delays = _delays(sort, slow_s, stumbles, took_s, chance)
                 connection = partial(Connection, StubNode(OFFERS), delays)
                 server = await loop.create_server(connection, "127.0.0.1", 0, backlog=512)
                 port = server.sockets[0].getsockname()[1]
@@ -101,5 +113,8 @@ async def serve(count: int, faulty: float, slow_s: float, seed: int, stumbles: f
 
 
 if __name__ == "__main__":
-    count, faulty, slow_s, seed, stumbles = [*map(float, sys.argv[1:]), 0.0][:5]
-    asyncio.run(serve(int(count), faulty, slow_s, int(seed), stumbles))
+    given = [*map(float, sys.argv[1:])]
+    count, faulty, slow_s, seed = given[:4]
+    stumbles, quickest_s, slowest_s = given[4:] or (0.0, QUICKEST_S, SLOWEST_S)
+    took_s = (quickest_s, slowest_s)
+    asyncio.run(serve(int(count), faulty, slow_s, int(seed), stumbles, took_s))

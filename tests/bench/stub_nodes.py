@@ -141,6 +141,7 @@ class StubNode:
         self._serial = itertools.count()
         self._prefix = f"{secrets.token_hex(4)}-{secrets.token_hex(2)}"
         self._made = 0.0
+        self._accepted: set[str] = set()
         self._answer: Template
         self._session: Document
 
@@ -148,6 +149,18 @@ class StubNode:
         """An answer with fresh offers."""
         self._renew(now)
         return self._answer.fill(self._serial, self._prefix)
+
+    def move(self, now: float, uuid: str, phase: str) -> bytes:
+        """The session of this UUID, told to go to this phase."""
+        if phase == "ACCEPTED":
+            self._accepted.add(uuid)
+        else:
+            self._accepted.discard(uuid)
+        return self.session(now, uuid, phase)
+
+    def read(self, now: float, uuid: str) -> bytes:
+        """The session of this UUID as it is: an offer, or at work since it was accepted."""
+        return self.session(now, uuid, "RUNNING" if uuid in self._accepted else "OFFERED")
 
     def session(self, now: float, uuid: str, phase: str) -> bytes:
         """The session of this UUID in this phase."""
@@ -204,10 +217,12 @@ class Connection(asyncio.Protocol):
             counts["requests"] += 1
             status, answer = b"303 See Other", self._node.offerset(now)
         elif path.startswith("/sessions/"):
-            phase = re.search(rb'"value" *: *"([A-Z]+)"', body)
-            counts[phase[1].decode() if phase else "read"] += 1
-            name = phase[1].decode() if phase else "OFFERED"
-            status, answer = b"200 OK", self._node.session(now, path.rpartition("/")[2], name)
+            found = re.search(rb'"value" *: *"([A-Z]+)"', body)
+            uuid = path.rpartition("/")[2]
+            phase = found[1].decode() if found else None
+            counts[phase or "read"] += 1
+            status = b"200 OK"
+            answer = self._node.move(now, uuid, phase) if phase else self._node.read(now, uuid)
         elif path == "/counts":
             status, answer = b"200 OK", json.dumps(counts).encode()
         else:

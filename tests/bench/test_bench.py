@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.figures import GOALS, Figure, Verdict, read, worse_than, written
+from tests.bench.figures import (
+    GOALS,
+    Figure,
+    Verdict,
+    figure_from,
+    markdown,
+    read,
+    read_about,
+    table,
+    worse_than,
+    written,
+)
 
 GOAL = "cpu per answer, lean, N=16"
 LIMIT = GOALS[GOAL].limit
@@ -61,19 +72,54 @@ def test_of_some_figures_less_is_worse(tmp_path: Path) -> None:
     assert worse_than(then, [Figure("rate", "x M", (1.5, 1.5, 1.5), is_better_more=True)])
 
 
-def test_every_part_of_the_benchmark_runs_and_its_answers_are_whole(tmp_path: Path) -> None:
-    path = tmp_path / "quick.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.run", "--quick", "--json", str(path)],
+def test_what_could_not_be_measured_is_told_and_not_judged(tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    some = Figure("cpu per answer to nginx's, N=64", "x nginx", (), note="nginx is not installed")
+    assert some.verdict() is Verdict.NOT_MEASURED
+    written(path, [some, figure(1.0, 1.0, 1.0)], {"machine": "some"})
+    assert worse_than(read(path), [some]) == []
+    lines = markdown([some], read_about(path)).splitlines()
+    assert "| cpu per answer to nginx's, N=64 (nginx is not installed) |  |" in lines[2]
+    assert lines[2].endswith("| ≤ 4.5 | not measured |")
+    assert lines[-1] == "Measured on some."
+
+
+def test_figures_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    some = [
+        Figure("rate", "x M", (2.0, 1.0), is_better_more=True, note="both"),
+        Figure("nothing", "ms", ()),
+    ]
+    written(path, some, {})
+    assert [figure_from(name, one) for name, one in read(path).items()] == some
+    heads, first, *_ = table(some).splitlines()
+    assert heads.index("measured") == first.index("1.50 x M")
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.bench.run", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
+
+
+@pytest.mark.timeout(600)  # some thirty processes, one after the other
+def test_every_part_of_the_benchmark_runs_and_its_answers_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "quick.json"
+    done = _run("--quick", "--json", str(path))
     assert done.returncode == 0, done.stderr[-4000:]
     figures = json.loads(path.read_text())["figures"]
     assert {"validate and slice", "cpu per answer, lean, N=4", "cpu per answer, aiohttp, N=4"} <= (
         figures.keys()
     )
+    assert {"start, execbroker-gateway serve", "start, execbroker --help"} <= figures.keys()
     assert {name for name in figures if name.endswith("1000 sessions")}
-    assert all(one["value"] for one in figures.values())
+    nothing = {name for name, one in figures.items() if not one["value"]}
+    unmeasured = {name for name, one in figures.items() if one["verdict"] == "not measured"}
+    assert nothing <= unmeasured | {"memory of a live session"}  # that of a few may be in a pool
+    again = _run("--show", str(path), "--markdown")
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert "| two processes to one, N=4" in again.stdout

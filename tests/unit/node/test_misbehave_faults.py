@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -117,6 +118,16 @@ async def test_a_reset_is_no_proper_end(name: str) -> None:
 async def test_a_refused_connection_was_never_made() -> None:
     with refusing() as url, pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+async def test_a_node_refuses_where_one_was_that_had_just_closed_its_connections() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()  # who closes first keeps the address for a minute
+            assert client.recv(1) == b""
+    with refusing(port=port), pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("name", ["closes", "lost-offers"])
