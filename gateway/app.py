@@ -1,8 +1,6 @@
 """The composition root: the one place where the gateway's objects are built and wired."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -18,11 +16,12 @@ from gateway.api.rankings import EXPLANATIONS, add_ranking_routes
 from gateway.api.requests import DIRECT, HEAVY, OFFERS, add_request_routes
 from gateway.api.sessions import CLOCK, SESSIONS, UPDATES, add_session_routes
 from gateway.api.webhooks import add_webhook_routes
+from gateway.assembly.asking import build_asking
 from gateway.assembly.audit import build_audit, build_rate_limits, duties_of_audit
-from gateway.assembly.authorization import renewing
 from gateway.assembly.discovery import DiscoveryParts, add_discovery, add_discovery_api
 from gateway.assembly.editing import add_editing_api, build_editing
 from gateway.assembly.events import build_events
+from gateway.assembly.keeping import build_keeping
 from gateway.assembly.lakes import LakeParts, build_lakes
 from gateway.assembly.membership import build_membership
 from gateway.assembly.nodes import NodeConnections
@@ -35,8 +34,6 @@ from gateway.assembly.registration import (
 from gateway.assembly.sessions import build_sessions
 from gateway.clock import Clock, SystemClock
 from gateway.config import GatewaySettings
-from gateway.domain.candidates import RefusalMemory
-from gateway.domain.policies import policies_from_settings
 from gateway.errors import StoreUnavailableError
 from gateway.httpkit.application import add_documentation, new_app
 from gateway.httpkit.auth import Authenticator
@@ -47,29 +44,16 @@ from gateway.httpkit.health import LIFECYCLE, Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
-from gateway.services.background import BackgroundService, Duty
-from gateway.services.direct import DirectService
-from gateway.services.explanations import ExplanationService
-from gateway.services.fanout import FanoutService
-from gateway.services.fanout_metrics import FanoutMetrics
+from gateway.services.background import BackgroundService
 from gateway.services.gateway_metrics import PREFIX, GatewayMetrics
 from gateway.services.health_metrics import HealthMetrics
-from gateway.services.housekeeping import Housekeeping
-from gateway.services.idempotency import IdempotencyService
 from gateway.services.installation import Installation
-from gateway.services.nested_explanations import NestedExplanations
 from gateway.services.node_calls import NodeCalls
-from gateway.services.offer_book import OfferBook
-from gateway.services.offers import OffersService
 from gateway.services.outputs import OutputsService
 from gateway.services.permissions import PermissionService
-from gateway.services.placing import PlacingService
-from gateway.services.planning import Planner
-from gateway.services.probing import Probing
 from gateway.services.quotas import QuotaService
 from gateway.services.registration_tokens import RegistrationTokens
 from gateway.services.registry import NodeRegistry
-from gateway.services.resubmission import ResubmissionService
 from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
 from gateway.stores.commands import CommandStore
@@ -119,7 +103,7 @@ def build_app(
         authenticator=authenticator,
         metrics=metrics,
         lifecycle=Lifecycle({"database": _database_check(database)}),
-        shedding=Shedding(settings.shedding, HEAVY, PREFIX, metrics.registry),
+        shedding=Shedding(settings.shedding_in_time, HEAVY, PREFIX, metrics.registry),
         rate_limits=build_rate_limits(settings.rate_limits, clock, metrics),
         audit=audit.note,
         trusted_proxies=settings.trusted_proxies,
@@ -188,7 +172,8 @@ def _add_services(
     counts = GatewayMetrics(metrics.registry)
     node_calls = NodeCalls(registry)
     quotas = QuotaService(database, QuotaStore(), permissions, clock)
-    parts = build_sessions(
+    installation = Installation(database, InstallationStore(), uuid4)
+    sessions = build_sessions(
         database=database,
         stores=stores,
         offersets=offersets,
@@ -200,68 +185,36 @@ def _add_services(
         metrics=counts,
         quotas=quotas,
     )
-    idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
-    fanout = FanoutService(
-        registry, FanoutMetrics(metrics.registry), hedge_share=settings.asking.hedge_share
-    )
-    policies = policies_from_settings(settings.policies)
-    refusals = RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s))
-    placing = PlacingService(lakes.locator if settings.locates_data else None, settings.placement)
-    installation = Installation(database, InstallationStore(), uuid4)
-    planner = Planner(
-        registry=registry,
-        placing=placing,
-        refusals=refusals,
-        policies=policies,
-        clock=clock,
-        settings=settings.federation,
-        asking=settings.asking,
-        placement=settings.placement,
-        permissions=permissions,
-        quotas=quotas,
-        installation=installation,
-    )
-    book = OfferBook(database, stores, offersets, parts.transitions, clock, quotas)
-    offers = OffersService(
-        registry=registry,
-        fanout=fanout,
-        book=book,
-        idempotency=idempotency,
-        node_calls=node_calls,
-        planner=planner,
-        refusals=refusals,
-        clock=clock,
-        name=settings.federation.name,
-        metrics=counts,
-        mint=uuid4,
-    )
-    housekeeping = Housekeeping(
+    asking = build_asking(
+        settings=settings,
         database=database,
         stores=stores,
         offersets=offersets,
         keys=keys,
-        transitions=parts.transitions,
-        sessions=parts.sessions,
+        registry=registry,
+        nodes=node_calls,
+        sessions=sessions,
+        lakes=lakes,
+        permissions=permissions,
+        quotas=quotas,
+        installation=installation,
         clock=clock,
-        settings=settings.sessions,
-        metrics=counts,
+        metrics=metrics.registry,
+        counts=counts,
     )
-    resubmission = ResubmissionService(
+    keeping = build_keeping(
+        settings=settings,
         database=database,
         stores=stores,
         offersets=offersets,
+        keys=keys,
         registry=registry,
         nodes=node_calls,
-        offers=offers,
-        falling_through=parts.falling_through,
-        letting_go=parts.letting_go,
-        transitions=parts.transitions,
-        sessions=parts.sessions,
-        clock=clock,
-        settings=settings.sessions,
-        command_settings=settings.commands,
-        metrics=counts,
+        sessions=sessions,
+        offers=asking.offers,
         quotas=quotas,
+        clock=clock,
+        metrics=counts,
     )
     joining = build_membership(
         settings=settings,
@@ -278,26 +231,31 @@ def _add_services(
         database=database,
         stores=stores,
         offersets=offersets,
-        offers=offers,
-        parts=parts,
+        offers=asking.offers,
+        parts=sessions,
         clock=clock,
         settings=settings.drafts,
         max_bytes=settings.max_body_bytes,
     )
     telling = build_events(
-        app, settings, database, stores, offersets, clock, metrics.registry, parts.sessions
+        app, settings, database, stores, offersets, clock, metrics.registry, sessions.sessions
     )
+    add_discovery(
+        app,
+        settings,
+        DiscoveryParts(
+            database, registry, asking.refusals, permissions, asking.placing, asking.planner, clock
+        ),
+    )
+    app[SESSIONS] = sessions.sessions
+    app[UPDATES] = sessions.updates
+    app[OUTPUTS] = OutputsService(sessions.sessions, node_calls)
+    app[OFFERS] = asking.offers
+    app[DIRECT] = asking.direct
+    app[EXPLANATIONS] = asking.explanations
     background = BackgroundService(
         (
-            Duty("outbox", parts.outbox.run_due, parts.outbox_wake),
-            Duty("unkept_holds", parts.unkept.run_due, parts.unkept_wake),
-            Duty("expire_offers", housekeeping.expire_offers, asyncio.Event()),
-            Duty("follow_sessions", housekeeping.follow_sessions, asyncio.Event()),
-            Duty("resubmit", resubmission.run_due, asyncio.Event()),
-            Duty("probe_nodes", Probing(registry, clock).run_due, asyncio.Event()),
-            Duty("renew_certificates", renewing(settings.transport), asyncio.Event()),
-            Duty("measure", housekeeping.measure, asyncio.Event()),
-            Duty("forget_old", housekeeping.forget_old, asyncio.Event()),
+            *keeping,
             *lakes.duties,
             *telling.duties,
             *editing,
@@ -305,32 +263,6 @@ def _add_services(
             *registration.duties,
             *duties_of_audit(app[AUDIT]),
         )
-    )
-    add_discovery(
-        app,
-        settings,
-        DiscoveryParts(database, registry, refusals, permissions, placing, planner, clock),
-    )
-    app[SESSIONS] = parts.sessions
-    app[UPDATES] = parts.updates
-    app[OUTPUTS] = OutputsService(parts.sessions, node_calls)
-    app[OFFERS] = offers
-    app[EXPLANATIONS] = ExplanationService(
-        book,
-        policies,
-        NestedExplanations(node_calls),
-        shows_replicas=settings.placement.shows_replicas,
-        wait_s=settings.sessions.read_deadline_s,
-    )
-    app[DIRECT] = DirectService(
-        offers=offers,
-        falling_through=parts.falling_through,
-        letting_go=parts.letting_go,
-        sessions=parts.sessions,
-        idempotency=idempotency,
-        clock=clock,
-        settings=settings.sessions,
-        mint=uuid4,
     )
 
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
@@ -347,7 +279,7 @@ def _add_services(
         ):
             await background.start()
             yield
-            await fanout.aclose()
+            await asking.fanout.aclose()
             await background.stop()
             await app[AUDIT].flush()
         await database.close()

@@ -9,15 +9,13 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from gateway.domain.node import NodeProfile, PassThroughCredentials
 from gateway.domain.permissions import Permissions
 from gateway.domain.policies import PolicyError, policies_from_settings
-from gateway.health_schema import HealthSchema
 from gateway.httpkit.files import CaFileField, FileField
 from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
 from gateway.httpkit.settings import NAME, SecretField, SettingsSchema, load_settings
-from gateway.httpkit.shedding import SheddingSettings
+from gateway.httpkit.shedding import WAIT_SHARE, SheddingSettings
 from gateway.httpkit.tls import check_files
-from gateway.lake_schemas import LakeSectionsSchema
-from gateway.lake_settings import LakeSections
+from gateway.httpkit.url_field import HttpUrlField
 from gateway.sections.audit import AuditSchema
 from gateway.sections.credentials import (
     CredentialsField,
@@ -28,6 +26,9 @@ from gateway.sections.credentials import (
 from gateway.sections.discovery import DiscoverySchema
 from gateway.sections.drafts import DraftSchema
 from gateway.sections.events import EventsSchema, WebhooksSchema, check_secret_key
+from gateway.sections.health import HealthSchema
+from gateway.sections.lake_settings import LakeSections
+from gateway.sections.lakes import LakeSectionsSchema
 from gateway.sections.permissions import PermissionsSchema
 from gateway.sections.registration import RegistrationSchema, check_node_url
 from gateway.sections.sessions import CommandsSchema, SessionsSchema
@@ -135,6 +136,12 @@ class GatewaySettings(ServerSettings, LakeSections):
         return replace(self.health, fair_wait_s=fair_wait_s)
 
     @property
+    def shedding_in_time(self) -> SheddingSettings:
+        """``shedding`` as it fits the deadline: of that only a share may go by in waiting."""
+        max_wait_s = min(self.shedding.max_wait_s, self.federation.deadline_s * WAIT_SHARE)
+        return replace(self.shedding, max_wait_s=max_wait_s)
+
+    @property
     def locates_data(self) -> bool:
         """Whether there is anything to find data with."""
         return bool(self.data_lake) or any(site.hosts for site in self.sites.values())
@@ -144,9 +151,7 @@ class _NodeSchema(SettingsSchema):
     settings_class: ClassVar[type] = NodeSettings
 
     name = fields.String(required=True, validate=NAME)
-    url = fields.URL(
-        required=True, schemes={"http", "https"}, require_tld=False, validate=check_node_url
-    )
+    url = HttpUrlField(required=True, validate=check_node_url)
     site = fields.String(validate=NAME)
     storage = fields.List(fields.String(validate=validate.Length(min=1)))
     credentials = CredentialsField()
@@ -214,6 +219,8 @@ class _SheddingSchema(SettingsSchema):
 
     max_heavy = fields.Integer(strict=True, validate=validate.Range(min=8, max=100_000))
     start_heavy = fields.Integer(strict=True, validate=validate.Range(min=4, max=100_000))
+    max_waiting = fields.Integer(strict=True, validate=validate.Range(min=0, max=100_000))
+    max_wait_s = fields.Float(validate=validate.Range(min=0, max=60))
     max_requests = fields.Integer(strict=True, validate=validate.Range(min=8, max=1_000_000))
     high_lag_s = fields.Float(validate=validate.Range(min=0.01, max=60))
     low_lag_s = fields.Float(validate=validate.Range(min=0.005, max=60))

@@ -21,15 +21,13 @@ from gateway.httpkit.bearer.administration import add_tokens
 from gateway.httpkit.bearer.revoked import Revocations
 from gateway.httpkit.bearer.scheme import OidcScheme
 from gateway.httpkit.health import LIFECYCLE, Lifecycle
-from gateway.httpkit.openapi import build_document
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.rate_limits import RateLimits
 from gateway.httpkit.server_settings import Reads
 from gateway.httpkit.telemetry import HttpMetrics
-from gateway.wire.documents import Document
 from node_stub.api import NodeServices, add_api_routes
 from node_stub.archive import Archive
-from node_stub.clock import Clock, SystemClock, whole_second
+from node_stub.clock import Clock, SteadyClock, whole_second
 from node_stub.config import NodeSettings
 from node_stub.drain_api import add_drain_routes
 from node_stub.identities import Identities, RevokedSubjects
@@ -83,7 +81,7 @@ def build_app(
     platform
         What sessions run on; by default the one that the settings say.
     """
-    clock = clock or SystemClock()
+    clock = clock or SteadyClock()
     store = Store(data_dir / settings.database_path)
     max_bytes = round(settings.retention.results_gib * BYTES_PER_GIB)
     archive = Archive(data_dir / RESULTS_DIR, max_bytes=max_bytes)
@@ -240,16 +238,6 @@ async def _fill_ledger(ledger: Ledger, sessions: Sessions, store: Store, clock: 
     for booking in sorted(bookings, key=lambda b: min((span.start for span in b.spans), default=0)):
         ledger.restore(booking)
     ledger.prune(whole_second(clock.now()) - 1)
-
-
-def describe_api(app: web.Application, settings: NodeSettings) -> Document:
-    """The OpenAPI document of a node."""
-    return build_document(
-        app,
-        **_described(settings),
-        authentication=settings.authentication,
-        url=settings.public_url or "/",
-    )
 
 
 def _described(settings: NodeSettings) -> dict[str, str]:

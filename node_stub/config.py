@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.membership.settings import JoinSettings, JoinsField
-from gateway.httpkit.server_settings import ListenAddress, ServerSchema, ServerSettings
+from gateway.httpkit.server_settings import ServerSchema, ServerSettings
 from gateway.httpkit.settings import SettingsSchema, TypedSettingsSchema, load_settings
 from node_stub.fitting import Fit
 from node_stub.ledger import Amounts

@@ -31,6 +31,7 @@ from gateway.httpkit.operations import (
     request_schema,
     response_schema,
 )
+from gateway.httpkit.shedding import waited_s_of
 from gateway.services.direct import DirectService, FailedDirect
 from gateway.services.offers import OfferSetReading, OffersService
 from gateway.services.planning import OfferQuestion
@@ -92,7 +93,12 @@ class OfferQuerySchema(Schema):
     )
     require = fields.List(
         fields.String(),
-        metadata={"description": "Nodes that must have answered, separated by commas."},
+        metadata={
+            "description": "Nodes that must have answered, separated by commas; 503 if one has "
+            "not. One that need not be asked is no failure, and the coverage says why: the caller "
+            "may not use it, or the request has passed it, or came here, by another way already, "
+            "or has passed too many gateways."
+        },
     )
 
 
@@ -216,4 +222,5 @@ def question_of(request: web.Request, document: Document) -> OfferQuestion:
         hops=federation_path_of(request),
         root=federation_request_of(request),
         budget_s=None if budget_ms is None else budget_ms / 1000,
+        waited_s=waited_s_of(request),
     )

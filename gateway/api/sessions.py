@@ -34,6 +34,7 @@ from gateway.httpkit.operations import (
 )
 from gateway.services.sessions import SessionReading, SessionService
 from gateway.services.updates import UpdateService
+from gateway.stores.sessions import SessionRow
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_SESSION
 from gateway.wire.documents import Document
 from gateway.wire.kinds import ENUM_UPDATE
@@ -140,10 +141,10 @@ async def post_session(request: web.Request) -> web.Response:
     """Change the phase of a session."""
     uuid, caller, wish = read_uuid(request), caller_of(request), read_fall_through(request)
     update, prefers = await read_body(request), preferences_of(request)
-    await _check_seen(request, uuid)
+    seen = await _seen(request, uuid)
     notes: tuple[Document, ...] = ()
     try:
-        reading = await _updated(request, uuid, wanted_phase(update), wish)
+        reading = await _updated(request, uuid, wanted_phase(update), wish, seen)
     except UpdateRefusedError as refusal:
         if prefers.strict:
             raise
@@ -157,30 +158,34 @@ async def post_session(request: web.Request) -> web.Response:
     return answer(request, document, root=ROOT_SESSION, headers=headers)
 
 
-async def _check_seen(request: web.Request, uuid: UUID) -> None:
-    """Refuse to change what is not as the client has seen it, where it says so.
-
-    What comes in between is left to the phases: none is moved that does not allow it.
+async def _seen(request: web.Request, uuid: UUID) -> SessionRow | None:
+    """The session that the client has seen; None where it does not say.
 
     Raises
     ------
     PreconditionFailedError
+        It is not as the client has seen it.
     """
     if not has_condition(request):
-        return
+        return None
     reading = await request.app[SESSIONS].read(uuid, caller_of(request))
     if not is_as_seen(request, present_session(reading, own_base_url(request))):
         raise PreconditionFailedError
+    return reading.row
 
 
 async def _updated(
-    request: web.Request, uuid: UUID, phase: SessionPhase, wish: FallThrough | None
+    request: web.Request,
+    uuid: UUID,
+    phase: SessionPhase,
+    wish: FallThrough | None,
+    seen: SessionRow | None,
 ) -> SessionReading:
     updates, caller = request.app[UPDATES], caller_of(request)
     resubmits = preferences_of(request).resubmit
     if wish is not None and phase is SessionPhase.ACCEPTED:
-        return await updates.accept_within(uuid, wish, caller, resubmits=resubmits)
-    return await updates.update(uuid, phase, caller, resubmits=resubmits)
+        return await updates.accept_within(uuid, wish, caller, resubmits=resubmits, seen=seen)
+    return await updates.update(uuid, phase, caller, resubmits=resubmits, seen=seen)
 
 
 def read_fall_through(request: web.Request) -> FallThrough | None:

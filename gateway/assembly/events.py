@@ -24,12 +24,15 @@ from gateway.services.event_feed import EventFeed
 from gateway.services.event_metrics import EventMetrics
 from gateway.services.event_reading import EventService
 from gateway.services.sessions import SessionService
+from gateway.services.standing import OwnerStanding
 from gateway.services.transitions import Stores
 from gateway.services.watched_sessions import WatchedSessions
 from gateway.services.webhook_calls import WebhookCalls
 from gateway.services.webhooks import Targets, WebhookService
 from gateway.stores.database import Database
+from gateway.stores.identities import SqlIdentityStore
 from gateway.stores.offersets import OfferSetStore
+from gateway.stores.revocations import SqlRevocationStore
 from gateway.stores.webhooks import WebhookStore
 
 
@@ -76,6 +79,7 @@ def build_events(
         webhooks=webhooks,
         events=stores.events,
         targets=targets,
+        standing=_standing(settings, database, clock),
         client=client,
         clock=clock,
         settings=settings.webhooks,
@@ -105,6 +109,17 @@ def build_events(
         Duty("call_webhooks", calls.run, calls.wake),
     )
     return EventParts(duties, calls, client)
+
+
+def _standing(settings: GatewaySettings, database: Database, clock: Clock) -> OwnerStanding:
+    trusted = settings.authentication
+    return OwnerStanding(
+        SqlIdentityStore(database, clock),
+        SqlRevocationStore(database, clock),
+        issuers=[one.issuer for one in trusted.issuers],
+        has_admin=settings.admin is not None,
+        asks_who=trusted.enabled,
+    )
 
 
 def _end_with(app: web.Application, feed: EventFeed) -> None:

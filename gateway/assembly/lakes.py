@@ -31,8 +31,8 @@ from gateway.clients.topology import LinkSource
 from gateway.clients.topology_file import SavedMap
 from gateway.clients.topology_scapi import SiteCapabilities
 from gateway.clock import Clock
-from gateway.lake_catalogue import load_catalogue
-from gateway.lake_settings import (
+from gateway.sections.lake_catalogue import load_catalogue
+from gateway.sections.lake_settings import (
     DmApiLakeSettings,
     LakeSections,
     LakeSettings,

@@ -1,62 +1,15 @@
 """``execbroker admin``: who may join the federation, and what becomes of the nodes in it."""
 
 import argparse
-import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from rich.table import Table
 
 from gateway.cli import render
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.output import OK, Output
-from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items, text
 from gateway.wire.documents import Document
-
-_UNITS_S: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_PERIOD: Final = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
-
-
-def period(words: str) -> int:
-    """Seconds, as in ``90``, ``30m``, ``1h`` or ``2d``.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-    """
-    match = _PERIOD.fullmatch(words)
-    if match is None or int(match[1]) < 1:
-        raise argparse.ArgumentTypeError(f"{words!r} is no period such as 30m, 1h or 2d")
-    return int(match[1]) * _UNITS_S[match[2]]
-
-
-def _names(words: str) -> list[str]:
-    return [name.strip() for name in words.split(",") if name.strip()]
-
-
-def add_admin_arguments(add: AddCommand) -> None:
-    """The commands and their options."""
-    token = add("token", "make a token with which a node can register")
-    token.add_argument("--name", metavar="NODE", help="good for the node of this name alone")
-    token.add_argument("--expires", type=period, metavar="PERIOD", help="30m, 1h, 2d, ...")
-    token.add_argument(
-        "--owners", type=_names, default=[], metavar="A,B", help="whom the node will be for"
-    )
-    token.add_argument(
-        "--groups", type=_names, default=[], metavar="A,B", help="groups the node will be for"
-    )
-    add("nodes", "show where each node stands, and why")
-    for name, does in (
-        ("drain", "have a node take no new requests; its sessions go on"),
-        ("resume", "have it take requests again"),
-    ):
-        add(name, does).add_argument("node", metavar="NODE")
-    remove = add("remove", "end the registration of a node; its sessions are followed to their end")
-    remove.add_argument("node", metavar="NODE")
-    remove.add_argument(
-        "--forget", action="store_true", help="and do not let it back in without a new token"
-    )
 
 
 async def token(

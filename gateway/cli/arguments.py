@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from gateway.cli.admin_commands import add_admin_arguments
-from gateway.cli.audit_commands import add_audit_arguments
-from gateway.cli.discovery_commands import (
+from gateway.cli.group_arguments import (
+    add_admin_arguments,
+    add_audit_arguments,
     add_discovery_arguments,
+    add_draft_arguments,
     add_estimate_arguments,
+    add_list_arguments,
     add_publish_arguments,
 )
-from gateway.cli.draft_commands import add_draft_arguments
-from gateway.cli.list_commands import add_list_arguments
-from gateway.cli.subcommands import AddCommand, adder, group
+from gateway.cli.subcommands import AddCommand, adder, group, names
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 """Where a gateway listens by default."""
@@ -50,10 +50,6 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -172,13 +168,13 @@ def _add_asking(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--policy", help="what makes an offer good: balanced, cheapest, ...")
     command.add_argument(
-        "--nodes", type=_names, default=[], metavar="A,B", help="ask only these nodes"
+        "--nodes", type=names, default=[], metavar="A,B", help="ask only these nodes"
     )
     command.add_argument(
         "--min-offers", type=_positive, metavar="N", help="do not wait for more than so many"
     )
     command.add_argument(
-        "--require", type=_names, default=[], metavar="A,B", help="nodes that must answer"
+        "--require", type=names, default=[], metavar="A,B", help="nodes that must answer"
     )
     command.add_argument(
         "--wait", type=_seconds, metavar="S", help="how long the nodes may take to answer"

@@ -23,20 +23,6 @@ FILTERS: Final = ("who", "what", "object", "since", "until")
 _COLUMNS: Final = ("at", "who", "what", "object", "status", "reason", "origin")
 
 
-def add_audit_arguments(command: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    command.add_argument("--who", metavar="OWNER", help="an owner, admin, node:NAME or nobody")
-    command.add_argument(
-        "--what", metavar="CALL", help="method and route, as in 'POST /sessions/{uuid}'"
-    )
-    command.add_argument("--object", metavar="UUID", help="the UUID or name it was about")
-    command.add_argument("--since", metavar="TIME", help="from then on (2026-08-03T09:00:00Z)")
-    command.add_argument("--until", metavar="TIME", help="before then")
-    command.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="at most so many (default: 100)"
-    )
-
-
 async def audit(
     client: ExecutionBrokerClient, arguments: argparse.Namespace, output: Output
 ) -> int:

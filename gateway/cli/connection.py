@@ -15,6 +15,7 @@ from gateway.cli.tokens import TokenSource
 from gateway.cli.transfers import Download
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.outputs import HEARTBEAT_S
+from gateway.wire.retry_after import retry_after_s
 
 IDLE_S: Final = 3 * HEARTBEAT_S
 """A stream that is silent for longer is broken."""
@@ -170,7 +171,9 @@ class Connection:
             document = None
         is_success = answer.status < HTTPStatus.BAD_REQUEST
         if not is_success:
-            raise BrokerProblemError(answer.status, document if isinstance(document, dict) else {})
+            problem = document if isinstance(document, dict) else {}
+            wait_s = retry_after_s(answer.headers)
+            raise BrokerProblemError(answer.status, problem, retry_after_s=wait_s)
         if not isinstance(document, dict) or not document:
             raise UnreadableAnswerError(self.url, f"status {answer.status}, but no JSON object")
         return document

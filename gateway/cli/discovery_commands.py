@@ -10,41 +10,10 @@ from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.output import OK, REFUSED, Output
 from gateway.cli.render import NOTHING, human_bytes, human_seconds, plain_table, safe
 from gateway.cli.requests import load_request
-from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items, text_of_reason
 from gateway.wire.documents import Document
 
 _URL_MARKS: Final = ("https://", "http://")
-
-
-def add_discovery_arguments(add: AddCommand) -> None:
-    """The commands below ``execbroker discover``."""
-    add("kinds", "which kinds of components can be run now, at how many nodes")
-    add("nodes", "the nodes that you may use, and what they can do")
-    data = add("data", "where data are, and how long each node would need to have them")
-    data.add_argument(
-        "identifiers", nargs="+", metavar="ID", help="scope:name of Rucio, or ivo://..."
-    )
-    software = add("software", "execution templates: software as it can be run")
-    software.add_argument("words", nargs="*", metavar="WORD", help="beginnings of words in them")
-    software.add_argument("--kind", help="only with such a component: docker-container, ...")
-    software.add_argument("--keyword", help="only with this keyword")
-    software.add_argument("--mine", action="store_true", help="only what you have published")
-    software.add_argument("--limit", type=int, metavar="N", help="at most so many")
-
-
-def add_estimate_arguments(command: argparse.ArgumentParser) -> None:
-    """What ``execbroker estimate`` takes."""
-    command.add_argument("request", metavar="REQUEST", help="as for submit, or a template")
-    command.add_argument("--policy", help="the ranking that would be used")
-    command.add_argument("--nodes", metavar="A,B", help="as if only these nodes were asked")
-
-
-def add_publish_arguments(command: argparse.ArgumentParser) -> None:
-    """What ``execbroker publish`` takes."""
-    command.add_argument(
-        "template", metavar="TEMPLATE", help="a file, or a URL from which the gateway imports"
-    )
 
 
 async def discover_kinds(

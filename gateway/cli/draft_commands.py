@@ -4,16 +4,14 @@ import argparse
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
-from uuid import UUID
 
 from gateway.cli.asking import submit_draft
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.connection import Answer
-from gateway.cli.list_commands import add_filters, list_pages
+from gateway.cli.list_commands import list_pages
 from gateway.cli.output import OK, Output
 from gateway.cli.render import safe, show_messages
 from gateway.cli.requests import load_request
-from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import at, items
 from gateway.wire.codecs.registry import YAML
 from gateway.wire.codecs.roots import ROOT_DOCUMENT
@@ -31,39 +29,6 @@ Command = Callable[[ExecutionBrokerClient, argparse.Namespace, Output], Awaitabl
 
 _INTEGER: Final = re.compile("-?[0-9]{1,18}", re.ASCII)
 _MERGE_PATCH: Final[Mapping[str, str]] = {"Content-Type": "application/merge-patch+json"}
-
-
-def add_draft_arguments(add: AddCommand) -> None:
-    """The commands below ``execbroker draft``, all but ``submit``."""
-    new = add("new", "begin a draft")
-    new.add_argument("--name", help="to find it by")
-    source = new.add_mutually_exclusive_group()
-    source.add_argument(
-        "--template", metavar="UUID[@N]", help="an execution template, in version N"
-    )
-    source.add_argument("--request", metavar="FILE", help="a request, YAML or JSON")
-    source.add_argument("--offerset", type=UUID, metavar="UUID", help="what was asked there")
-    source.add_argument("--session", type=UUID, metavar="UUID", help="what led to it")
-    source.add_argument("--rucio-did", metavar="SCOPE:NAME", help="data to read")
-    source.add_argument("--ivoid", metavar="ivo://…", help="data to read")
-    show = add("show", "show a draft, what is missing and what is wrong")
-    change = add("set", "set a text or a number")
-    patch = add("patch", "change a draft by a merge patch of its request")
-    resolve = add("resolve", "supply what is open")
-    for command in (show, change, patch, resolve):
-        command.add_argument("uuid", type=UUID, metavar="UUID")
-    change.add_argument("path", metavar="PATH", help="such as compute.cores.min")
-    change.add_argument("value", metavar="VALUE", help="a whole number, or else a text")
-    change.add_argument("--text", action="store_true", help="a text, also if it is all digits")
-    patch.add_argument("file", metavar="FILE", help="YAML or JSON; null removes a member")
-    resolve.add_argument("path", metavar="PATH", help="such as data[0]")
-    component = resolve.add_mutually_exclusive_group(required=True)
-    component.add_argument("--file", metavar="FILE", help="the component, YAML or JSON")
-    component.add_argument("--rucio-did", metavar="SCOPE:NAME", help="data known to Rucio")
-    component.add_argument("--ivoid", metavar="ivo://…", help="data with an IVOA identifier")
-    component.add_argument("--location", metavar="URL", help="data at a URL")
-    add_filters(add("list", "list your drafts"))
-    add("rm", "delete a draft").add_argument("uuid", type=UUID, metavar="UUID")
 
 
 async def new(client: ExecutionBrokerClient, arguments: argparse.Namespace, output: Output) -> int:

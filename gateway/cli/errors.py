@@ -35,11 +35,17 @@ class UnreadableAnswerError(BrokerError):
 
 
 class BrokerProblemError(BrokerError):
-    """The broker refused the call. ``problem`` is the body: RFC 9457, or whatever came instead."""
+    """The broker refused the call. ``problem`` is the body: RFC 9457, or whatever came instead.
 
-    def __init__(self, status: int, problem: Document) -> None:
+    ``retry_after_s`` is when it wants to be asked again, if it says so.
+    """
+
+    def __init__(
+        self, status: int, problem: Document, *, retry_after_s: float | None = None
+    ) -> None:
         self.status = status
         self.problem = problem
+        self.retry_after_s = retry_after_s
         self.title = str(problem.get("title") or problem.get("error") or f"HTTP status {status}")
         self.detail = str(problem.get("detail") or "")
         super().__init__(f"{self.title}: {self.detail}" if self.detail else self.title)

@@ -11,7 +11,6 @@ from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.connection import Answer
 from gateway.cli.output import OK, Output
 from gateway.cli.render import NOTHING, plain_table, safe
-from gateway.cli.subcommands import AddCommand
 from gateway.cli.summary import items
 from gateway.wire.documents import Document, from_json
 
@@ -22,26 +21,6 @@ PAGE: Final = 200
 
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _FILTERS: Final = ("name", "since", "until", "sort", "owner", "phase", "node")
-
-
-def add_list_arguments(add: AddCommand) -> None:
-    """The commands below ``execbroker list``."""
-    for command in (add("offersets", "what you have asked"), add("sessions", "what you execute")):
-        add_filters(command)
-        command.add_argument("--phase", metavar="A,B", help="only in these phases")
-        command.add_argument("--node", help="only at this node")
-
-
-def add_filters(command: argparse.ArgumentParser) -> None:
-    """What every list is narrowed by."""
-    command.add_argument("--name", help="only with this in the name")
-    command.add_argument("--since", metavar="TIME", help="made then or later (ISO 8601)")
-    command.add_argument("--until", metavar="TIME", help="made earlier than that")
-    command.add_argument("--sort", help="created or changed; with a minus the latest first")
-    command.add_argument("--owner", help="for administrators: only what belongs to this owner")
-    command.add_argument(
-        "--limit", type=int, default=50, metavar="N", help="at most so many (default: 50)"
-    )
 
 
 async def list_offersets(

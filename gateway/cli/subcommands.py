@@ -23,3 +23,8 @@ def group(
 ) -> AddCommand:
     """Adds commands below the one of ``parser``; which was given is told as ``dest``."""
     return adder(parser.add_subparsers(dest=dest, required=True, metavar=metavar), common)
+
+
+def names(text: str) -> list[str]:
+    """The names in ``A,B``, for an option that takes several."""
+    return [name.strip() for name in text.split(",") if name.strip()]

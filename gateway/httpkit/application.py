@@ -1,5 +1,7 @@
 """What the applications of both services have in common, put together."""
 
+from functools import partial
+
 from aiohttp import web
 
 from gateway.httpkit.auditing import make_audit_middleware
@@ -79,8 +81,9 @@ def add_documentation(
     description: str,
     public_url: str | None,
 ) -> None:
-    """Serve ``/openapi.json`` and ``/docs`` for every route added so far: call it last."""
-    document = build_document(
+    """Serve ``/openapi.json`` and ``/docs`` for every route there will be."""
+    build = partial(
+        build_document,
         app,
         title=title,
         version=version,
@@ -88,4 +91,4 @@ def add_documentation(
         authentication=authenticator.settings,
         url=public_url or "/",
     )
-    add_docs_routes(app, document)
+    add_docs_routes(app, build)

@@ -68,8 +68,8 @@ _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
 def has_condition(request: web.Request) -> bool:
-    """Whether the client says what it has seen of what it wants to change."""
-    return hdrs.IF_MATCH in request.headers
+    """Whether the client says what it has seen of what it wants to change; ``*`` is anything."""
+    return request.headers.get(hdrs.IF_MATCH, _ANY).strip() != _ANY
 
 
 def is_as_seen(request: web.Request, document: Document) -> bool:

@@ -1,7 +1,10 @@
 """The OpenAPI document and its browser, served from this package with no outside download."""
 
+import asyncio
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
+from threading import Lock
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -16,8 +19,29 @@ CONTENT_SECURITY_POLICY: Final = (
 )
 """Nothing from elsewhere; Swagger UI styles its elements in place and draws its arrows as data."""
 
-OPENAPI_DOCUMENT = web.AppKey("openapi_document", dict)
-"""The OpenAPI document of an application, as ``/openapi.json`` gives it."""
+
+class ApiDescription:
+    """The OpenAPI document of an application, made when somebody asks for it: few ever do.
+
+    It takes a good part of a second, so it is made once, and ``text`` is best waited for elsewhere
+    than on the event loop.
+    """
+
+    def __init__(self, build: Callable[[], Document]) -> None:
+        self.build = build
+        self._lock = Lock()
+        self._text: bytes | None = None
+
+    def text(self) -> bytes:
+        """The document as ``/openapi.json`` gives it. Threads that come at once wait for one."""
+        with self._lock:
+            if self._text is None:
+                self._text = to_json(self.build())
+            return self._text
+
+
+API_DESCRIPTION = web.AppKey("api_description", ApiDescription)
+"""What the application says of itself."""
 
 _PAGE = "index.html"
 _ASSETS = {
@@ -39,14 +63,15 @@ def _read_asset(name: str) -> bytes:
     return (resources.files(__package__) / "swagger_ui" / name).read_bytes()
 
 
-def add_docs_routes(app: web.Application, document: Document) -> None:
-    """Serve ``/openapi.json``, and ``/docs`` to read it in a browser."""
-    app[OPENAPI_DOCUMENT] = document
-    text = to_json(document)
+def add_docs_routes(app: web.Application, build: Callable[[], Document]) -> None:
+    """Serve ``/openapi.json`` as ``build`` makes it, and ``/docs`` to read it in a browser."""
+    description = app[API_DESCRIPTION] = ApiDescription(build)
 
     async def get_document(_request: web.Request) -> web.Response:
         return web.Response(
-            body=text, content_type=JSON_ONLY[0], headers={hdrs.CACHE_CONTROL: "no-cache"}
+            body=await asyncio.to_thread(description.text),
+            content_type=JSON_ONLY[0],
+            headers={hdrs.CACHE_CONTROL: "no-cache"},
         )
 
     async def get_page(_request: web.Request) -> web.Response:

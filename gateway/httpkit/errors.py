@@ -141,6 +141,28 @@ class BodyTooLargeProblem(ProblemError):
         super().__init__(f"A body may have at most {limit_bytes} bytes.")
 
 
+class RequestLineTooLongProblem(ProblemError):
+    """The request line, which is mostly the URI, is longer than this service reads."""
+
+    slug = "request-line-too-long"
+    title = "The URI is too long"
+    status = 414
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"A request line may have at most {limit_bytes} bytes.")
+
+
+class HeaderFieldTooLongProblem(ProblemError):
+    """A header field is longer than this service reads (RFC 6585 §5)."""
+
+    slug = "header-field-too-long"
+    title = "A header field is too long"
+    status = 431
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"A header field may have at most {limit_bytes} bytes.")
+
+
 class UnsupportedMediaTypeProblem(ProblemError):
     """The body is of a media type that is not read here."""
 

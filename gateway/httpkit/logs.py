@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from typing import TextIO
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -22,9 +23,10 @@ def configure_logging(*, json: bool, level: str, stream: TextIO | None = None) -
     level
         The least serious level shown: ``debug``, ``info``, ``warning`` or ``error``.
     stream
-        Where to write, if not to standard error.
+        Where to write, if not to standard error. What cannot be written there is dropped.
     """
     stream = stream or sys.stderr
+    lossy = _LossyStream(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,10 +38,10 @@ def configure_logging(*, json: bool, level: str, stream: TextIO | None = None) -
     structlog.configure(
         processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", lossy)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lossy)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -51,6 +53,24 @@ def configure_logging(*, json: bool, level: str, stream: TextIO | None = None) -
     logging.getLogger("aiohttp.server").addFilter(_is_no_client_mistake)
     # Libraries report their own workings at INFO; ours comes through structlog.
     root.setLevel(max(number, logging.WARNING))
+
+
+class _LossyStream:
+    """Drops what cannot be written: a full disk below the log must not fail what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, or do nothing."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Have what was written reach its end, or do nothing."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _is_no_client_mistake(record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
 """Passwords: hashed slowly, off the event loop, and not again for every call."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import secrets
@@ -13,6 +14,7 @@ from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from gateway.httpkit.errors import OverloadedProblem
 
@@ -30,6 +32,18 @@ HASH_THREADS: Final = 2
 
 HASH_QUEUE_MAX: Final = 200
 """Hashes waiting at once, about five seconds' worth; beyond it callers are told to come back."""
+
+
+def hash_of_nobody(hasher: PasswordHasher) -> str:
+    """What no password that anybody knows has as its hash; to verify one takes as long as ever.
+
+    It is drawn, not computed: a program that starts has better things to do for its first second.
+    The text is that of the reference implementation (its ``encoding.c``).
+    """
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    drawn = (secrets.token_bytes(hasher.salt_len), secrets.token_bytes(hasher.hash_len))
+    salt, digest = (base64.b64encode(part).decode().rstrip("=") for part in drawn)
+    return f"$argon2{hasher.type.name.lower()}$v={ARGON2_VERSION}${cost}${salt}${digest}"
 
 
 class Passwords:
@@ -53,7 +67,7 @@ class Passwords:
         self._waiting = 0
         self._slots = asyncio.Semaphore(HASH_THREADS)
         self._threads = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="password")
-        self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
+        self._nobodys_hash = hash_of_nobody(self._hasher)
 
     def close(self) -> None:
         """End the threads; hashes that have begun are not waited for."""

@@ -66,7 +66,12 @@ def _response_to_aiohttp(request: web.Request, error: web.HTTPException) -> web.
 
 
 def _response(request: web.Request, error: ProblemError) -> web.Response:
-    return _problem(error.to_document(request_id_of(request)), error.headers)
+    return problem_response(error, request_id_of(request))
+
+
+def problem_response(error: ProblemError, request_id: str) -> web.Response:
+    """The answer to a request that failed so."""
+    return _problem(error.to_document(request_id), error.headers)
 
 
 def _problem(document: Document, headers: dict[str, str]) -> web.Response:

@@ -1,6 +1,5 @@
 """The sections of a settings file that both services have."""
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -8,6 +7,7 @@ from typing import Any, ClassVar, Final
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from gateway.httpkit.bearer.settings import IssuerSchema, IssuerSettings
+from gateway.httpkit.listen_address import ListenAddress, parse_listen
 from gateway.httpkit.rate_settings import (
     Network,
     NetworkField,
@@ -16,6 +16,7 @@ from gateway.httpkit.rate_settings import (
 )
 from gateway.httpkit.settings import SecretField, SettingsSchema
 from gateway.httpkit.tls import TlsSchema, TlsSettings
+from gateway.httpkit.url_field import HttpUrlField
 from gateway.wire.secret import Secret
 
 DEFAULT_MAX_BODY_BYTES: Final = 1024 * 1024
@@ -23,9 +24,6 @@ DEFAULT_MAX_BODY_BYTES: Final = 1024 * 1024
 
 DEFAULT_DRAIN_S: Final = 10.0
 """Longer than the default deadline of a request, shorter than orchestrators wait (30 s)."""
-
-_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s/]+):(?P<port>[0-9]{1,5})", re.ASCII)
-_PUBLIC_SCHEMES = {"http", "https"}
 
 
 class LogFormat(StrEnum):
@@ -50,18 +48,6 @@ class Reads(StrEnum):
 
     PUBLIC = "public"
     OWNER = "owner"
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where a service listens; port 0 picks a free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +97,7 @@ class ServerSettings:
         Whose ``X-Forwarded-For`` is believed; by default nobody's.
     """
 
-    listen: ListenAddress = ListenAddress("127.0.0.1", 8080)
+    listen: ListenAddress = field(default_factory=lambda: ListenAddress("127.0.0.1", 8080))
     public_url: str | None = None
     log_format: LogFormat = LogFormat.AUTO
     log_level: LogLevel = LogLevel.INFO
@@ -123,20 +109,6 @@ class ServerSettings:
     rate_limits: RateLimitSettings = field(default_factory=RateLimitSettings)
     trusted_proxies: tuple[Network, ...] = ()
     tls: TlsSettings | None = None
-
-
-def parse_listen(text: str) -> ListenAddress:
-    """Where to listen, from ``HOST:PORT`` (IPv6 in brackets).
-
-    Raises
-    ------
-    ValueError
-        It is not of that form.
-    """
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
-    return ListenAddress(match["host"].strip("[]"), int(match["port"]))
 
 
 class ListenField(fields.Field[ListenAddress]):
@@ -199,7 +171,7 @@ class ServerSchema(SettingsSchema):
     settings_class: ClassVar[type] = ServerSettings
 
     listen = ListenField()
-    public_url = fields.URL(schemes=_PUBLIC_SCHEMES, require_tld=False, allow_none=True)
+    public_url = HttpUrlField(allow_none=True)
     log_format = fields.Enum(LogFormat, by_value=True)
     log_level = fields.Enum(LogLevel, by_value=True)
     max_body_bytes = fields.Integer(strict=True, validate=validate.Range(min=1024))

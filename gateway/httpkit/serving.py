@@ -1,7 +1,6 @@
 """One process that serves one application until it is told to end."""
 
 import asyncio
-import gc
 import importlib
 import importlib.util
 import os
@@ -15,10 +14,12 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from gateway.httpkit import garbage
 from gateway.httpkit.descriptors import raise_descriptor_limit
 from gateway.httpkit.health import LIFECYCLE
-from gateway.httpkit.server_settings import ListenAddress
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.tls import TlsSettings, served_with
+from gateway.httpkit.unreadable import ProblemRunner
 from gateway.wire.documents import to_json
 
 BACKLOG: Final = 1024
@@ -26,11 +27,6 @@ BACKLOG: Final = 1024
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """What requests that outlive the drain get to end once they are cancelled."""
-
-GC_THRESHOLD: Final = 50_000
-"""Objects made before a look for garbage. The usual 700 are made many times over in one request,
-all of them still needed: at that, looking takes a tenth of the time.
-"""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """What tells a process to end."""
@@ -63,10 +59,7 @@ def run(
     With ``tls`` it is HTTPS.
     """
     raise_descriptor_limit()
-    # The application itself is no garbage until the end.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    garbage.has_started()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(serve(app, listen, drain_s, notice_s, inherited, tls))
@@ -97,7 +90,7 @@ async def serve(
     """
     async with AsyncExitStack() as stack:
         next_signal = stack.enter_context(_signals(ends_with_stdin=inherited is not None))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_TIMEOUT_S)
+        runner = ProblemRunner(app, shutdown_timeout=CLOSE_TIMEOUT_S)
         try:
             await runner.setup()
             context = await stack.enter_async_context(served_with(tls))

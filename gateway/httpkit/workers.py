@@ -20,7 +20,8 @@ from typing import Final
 import structlog
 from prometheus_client import multiprocess
 
-from gateway.httpkit.server_settings import ListenAddress
+from gateway.httpkit import garbage
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.serving import SIGNALS, ListenError, announce, listening
 from gateway.httpkit.telemetry import METRICS_FOLDER
 
@@ -57,6 +58,7 @@ def supervise(pool: Pool) -> int:
     SIGHUP replaces them one by one, each by a new one that reads the settings anew and serves
     before the old one is told to end.
     """
+    garbage.has_started()
     folder = tempfile.mkdtemp(prefix="execbroker-metrics-")
     try:
         return asyncio.run(Supervisor(pool, Path(folder)).run())

@@ -1,1 +1,1 @@
-"""The sections of the settings file that are schemas of their own."""
+"""The sections of the settings file that are schemas of their own, and the files that they name."""

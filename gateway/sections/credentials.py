@@ -14,6 +14,7 @@ from gateway.domain.node import (
     PassThroughCredentials,
 )
 from gateway.httpkit.settings import SecretField, SettingsSchema, TypedSettingsSchema
+from gateway.httpkit.url_field import HttpUrlField
 from gateway.wire.secret import Secret
 
 _TEXT: Final = validate.Length(min=1, max=2048)
@@ -135,7 +136,7 @@ class _NoCredentialsSchema(SettingsSchema):
 
 
 class _IssuerSchema(SettingsSchema):
-    token_url = fields.URL(required=True, schemes={"http", "https"}, require_tld=False)
+    token_url = HttpUrlField(required=True)
     client_id = fields.String(required=True, validate=_TEXT)
     client_secret = SecretField(required=True)
     audience = fields.String(validate=_TEXT)
@@ -153,7 +154,7 @@ class _TokenExchangeSchema(_IssuerSchema):
 class _SrcnetExchangeSchema(SettingsSchema):
     settings_class: ClassVar[type] = SrcnetExchangeSettings
 
-    url = fields.URL(required=True, schemes={"http", "https"}, require_tld=False)
+    url = HttpUrlField(required=True)
     service = fields.String(required=True, validate=_TEXT)
     version = fields.String(validate=_TEXT)
 

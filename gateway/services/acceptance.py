@@ -92,6 +92,7 @@ class AcceptanceService:
         deadline: float,
         step: IntentStep | None = None,
         gives_up_unsent: bool = False,
+        seen: SessionRow | None = None,
     ) -> SessionRow:
         """Accept a session for its owner; asking twice is the same as asking once.
 
@@ -102,12 +103,16 @@ class AcceptanceService:
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
+        PreconditionFailedError
+            It is not as it was ``seen``, if that is given.
         UpdateRefusedError
             It cannot be done; subclasses say what the node answered, or that it did not, or that
             the caller has sessions enough.
         """
         try:
-            row = await self._accept(uuid, caller, deadline, step, gives_up_unsent=gives_up_unsent)
+            row = await self._accept(
+                uuid, caller, deadline, step, gives_up_unsent=gives_up_unsent, seen=seen
+            )
         except AcceptPendingError:
             self._metrics.accepted("pending")
             raise
@@ -167,11 +172,12 @@ class AcceptanceService:
         step: IntentStep | None,
         *,
         gives_up_unsent: bool,
+        seen: SessionRow | None,
     ) -> SessionRow:
         # One call of this process at a time: the others find what became of it.
         try:
             async with self._locks.holding(uuid, deadline):
-                intent = await self._intend(uuid, caller, deadline, step)
+                intent = await self._intend(uuid, caller, deadline, step, seen)
                 if isinstance(intent, SessionRow):
                     return _as_it_is(intent)
                 return await self._carry_for(
@@ -204,14 +210,19 @@ class AcceptanceService:
             raise AcceptPendingError(row.node) from error
 
     async def _intend(
-        self, uuid: UUID, caller: Caller, deadline: float, step: IntentStep | None
+        self,
+        uuid: UUID,
+        caller: Caller,
+        deadline: float,
+        step: IntentStep | None,
+        seen: SessionRow | None,
     ) -> _Intent | SessionRow:
         """Save the intent to accept, or join one. What is not on offer comes back as it is."""
         # The outbox is only the second line: this call carries the intent itself first.
         delay_s = deadline - self._clock.monotonic() + self._commands.first_s
         try:
             async with self._database.transaction(durable=True) as tx:
-                row = await self._stores.owned(tx, uuid, caller)
+                row = await self._stores.owned(tx, uuid, caller, seen)
                 now = self._clock.now()
                 if is_over(row, now):
                     row = await self._transitions.expire(tx, row)
@@ -357,7 +368,7 @@ class AcceptanceService:
                     # It may have been accepted: the resubmission decides whether it is lost.
                     raise AcceptPendingError(row.node)
                 row = await self._transitions.lose(tx, row)
-            alternatives = await self._alternatives(tx, row)
+            alternatives = await self._stores.alternatives(tx, row, self._clock.now())
         self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, "it does not know the session", alternatives)
 
@@ -370,23 +381,13 @@ class AcceptanceService:
             if row.asked is SessionPhase.ACCEPTED:
                 await self._check_held(tx, intent)
                 row = await self._transitions.end_accept(tx, row, why=why)
-            alternatives = await self._alternatives(tx, row)
+            alternatives = await self._stores.alternatives(tx, row, self._clock.now())
         self._nodes.note_accept(row.node, was_kept=False)
         raise NodeRefusedAcceptError(row.node, why, alternatives)
 
     async def _check_held(self, tx: Transaction, intent: _Intent) -> None:
         if not await self._stores.commands.is_held(tx, intent.command):
             raise AcceptPendingError(intent.row.node)
-
-    async def _alternatives(self, tx: Transaction, row: SessionRow) -> list[UUID]:
-        now = self._clock.now()
-        return [
-            other.uuid
-            for other in await self._stores.sessions.of_offerset(tx, row.offerset)
-            if other.uuid != row.uuid
-            and other.phase is SessionPhase.OFFERED
-            and (other.expires is None or other.expires > now)
-        ]
 
 
 def _as_it_is(row: SessionRow) -> SessionRow:

@@ -23,12 +23,14 @@ _log = structlog.stdlib.get_logger(__name__)
 class Duty:
     """One loop: ``run`` does what is due and gives the seconds until it wants to run again.
 
-    ``wake`` lets others call it earlier.
+    ``wake`` lets others call it earlier; it then runs ``after_s`` later, so that what they were
+    about is answered first.
     """
 
     name: str
     run: Callable[[], Awaitable[float]]
     wake: asyncio.Event
+    after_s: float = 0.0
 
 
 class BackgroundService:
@@ -75,3 +77,5 @@ class BackgroundService:
                     await duty.wake.wait()
             except TimeoutError:
                 continue
+            if duty.after_s:
+                await asyncio.sleep(duty.after_s)

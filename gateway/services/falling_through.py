@@ -74,10 +74,12 @@ class FallThroughService:
         deadline: float,
         step: IntentStep | None = None,
         keeps_last: bool = False,
+        seen: SessionRow | None = None,
     ) -> Accepted | NobodyAccepted:
         """Accept the first offer that ``choose`` gives and its node keeps to.
 
-        ``deadline`` is in the clock's monotonic seconds; ``step`` as for accepting one. What is
+        ``deadline`` is in the clock's monotonic seconds; ``step`` as for accepting one, and so
+        ``seen``, which is about the first that is tried. What is
         sure not to have reached its node is cancelled; with ``keeps_last`` not so the last offer,
         whose acceptance is pending until its node can be told.
 
@@ -95,11 +97,17 @@ class FallThroughService:
             row = await choose(frozenset(tried))
             if row is None:
                 break
+            as_seen = None if tried else seen
             tried.append(row.uuid)
             is_last = keeps_last and await choose(frozenset(tried)) is None
             try:
                 accepted = await self._acceptance.accept(
-                    row.uuid, caller, deadline=deadline, step=step, gives_up_unsent=not is_last
+                    row.uuid,
+                    caller,
+                    deadline=deadline,
+                    step=step,
+                    gives_up_unsent=not is_last,
+                    seen=as_seen,
                 )
             except SessionQuotaError:
                 raise  # no other offer would be taken, either
@@ -122,6 +130,7 @@ class FallThroughService:
         *,
         deadline: float,
         step: IntentStep | None = None,
+        seen: SessionRow | None = None,
     ) -> Accepted | NobodyAccepted:
         """Accept an offer, or the next best of its set that the client's limits allow.
 
@@ -131,6 +140,8 @@ class FallThroughService:
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
+        PreconditionFailedError
+            The offer asked for is not as it was ``seen``, if that is given.
         """
         async with self._database.reading() as reader:
             asked = await self._stores.owned(reader, uuid, caller)
@@ -143,7 +154,7 @@ class FallThroughService:
             return await self._next(asked, wish, tried)
 
         result = await self.accept_first(
-            choose, caller, deadline=deadline, step=step, keeps_last=True
+            choose, caller, deadline=deadline, step=step, keeps_last=True, seen=seen
         )
         if isinstance(result, NobodyAccepted):
             return await self._accepted_before(asked, wish) or result

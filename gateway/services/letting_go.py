@@ -45,7 +45,13 @@ class LettingGoService:
         self._commands = command_settings
 
     async def let_go(
-        self, uuid: UUID, phase: SessionPhase, caller: Caller, *, deadline: float
+        self,
+        uuid: UUID,
+        phase: SessionPhase,
+        caller: Caller,
+        *,
+        deadline: float,
+        seen: SessionRow | None = None,
     ) -> SessionRow:
         """REJECTED or CANCELLED for its owner; the node hears of it now or by the outbox.
 
@@ -55,11 +61,13 @@ class LettingGoService:
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
+        PreconditionFailedError
+            It is not as it was ``seen``, if that is given.
         UpdateRefusedError
             The session's phase does not allow it.
         """
         async with self._database.transaction(durable=True) as tx:
-            row = await self._stores.owned(tx, uuid, caller)
+            row = await self._stores.owned(tx, uuid, caller, seen)
             if row.phase is phase:
                 return row
             if not can_client_move(row.phase, phase):

@@ -50,9 +50,9 @@ class OfferQuestion:
 
     ``path`` is the endpoint, which idempotency keys belong to. ``hops`` are the gateways passed
     before this one, ``budget_s`` what the last of them has left; ``root`` is the client's request
-    that they all stand for. It ``is_second`` when that came here by another way before. It
-    ``accepts`` where the best offer is accepted at once; the offer set that it ``replaces`` is let
-    go of once this one stands.
+    that they all stand for. Of all these waits ``waited_s`` went by before the question was read.
+    It ``is_second`` when the request came here by another way before. It ``accepts`` where the best
+    offer is accepted at once; the offer set that it ``replaces`` is let go of once this one stands.
     """
 
     document: Document
@@ -67,6 +67,7 @@ class OfferQuestion:
     key: str | None = None
     hops: tuple[str, ...] = ()
     budget_s: float | None = None
+    waited_s: float = 0.0
     root: UUID | None = None
     is_second: bool = False
     accepts: bool = False
@@ -373,9 +374,9 @@ class Planner:
         settings = self._settings
         asked_s = settings.deadline_s if question.wait_s is None else question.wait_s
         wait_s = min(asked_s, settings.max_wait_s)
-        if question.budget_s is None:
-            return wait_s
-        return min(wait_s, max(question.budget_s - settings.margin_s, 0.0))
+        if question.budget_s is not None:
+            wait_s = min(wait_s, question.budget_s - settings.margin_s)
+        return max(wait_s - question.waited_s, 0.0)
 
 
 def _limited(room: int, limit: int) -> Reason:

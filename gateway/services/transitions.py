@@ -15,7 +15,7 @@ from gateway.domain.overlay import show
 from gateway.domain.reasons import Reason, ReasonCode
 from gateway.domain.restoring import restored
 from gateway.domain.showing import phase_said, with_message
-from gateway.errors import NotOwnerError, UnknownSessionError
+from gateway.errors import NotOwnerError, PreconditionFailedError, UnknownSessionError
 from gateway.services.caller import Caller
 from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.staging_feedback import StagingFeedback
@@ -69,20 +69,36 @@ class Stores:
             raise UnknownSessionError(uuid)
         return row
 
-    async def owned(self, tx: Transaction, uuid: UUID, caller: Caller) -> SessionRow:
-        """The session of that UUID, for one who may change it.
+    async def owned(
+        self, tx: Transaction, uuid: UUID, caller: Caller, seen: SessionRow | None = None
+    ) -> SessionRow:
+        """The session of that UUID, for one who may change it, if it still is as it was ``seen``.
 
         Raises
         ------
         UnknownSessionError, NotOwnerError
             There is none, or it is not the caller's to change.
+        PreconditionFailedError
+            It has changed since.
         """
         row = await self.session(tx, uuid)
         if not caller.owns(row.owner):
             if not caller.can_read(row.owner):
                 raise UnknownSessionError(uuid)
             raise NotOwnerError(uuid)
+        if seen is not None and not _is_same(row, seen):
+            raise PreconditionFailedError
         return row
+
+    async def alternatives(self, tx: Transaction, row: SessionRow, now: datetime) -> list[UUID]:
+        """The other offers of its set that can still be accepted, best first."""
+        return [
+            other.uuid
+            for other in await self.sessions.of_offerset(tx, row.offerset)
+            if other.uuid != row.uuid
+            and other.phase is SessionPhase.OFFERED
+            and (other.expires is None or other.expires > now)
+        ]
 
 
 class Transitions:
@@ -326,6 +342,11 @@ class Transitions:
                 detail=detail,
             ),
         )
+
+
+def _is_same(row: SessionRow, seen: SessionRow) -> bool:
+    """Whether nothing has changed but when the node was looked at last."""
+    return replace(row, observed=seen.observed) == seen
 
 
 def is_taken(phase: SessionPhase, asked: SessionPhase | None) -> bool:

@@ -44,25 +44,36 @@ class UpdateService:
         self._settings = settings
 
     async def update(
-        self, uuid: UUID, phase: SessionPhase, caller: Caller, *, resubmits: bool = False
+        self,
+        uuid: UUID,
+        phase: SessionPhase,
+        caller: Caller,
+        *,
+        resubmits: bool = False,
+        seen: SessionRow | None = None,
     ) -> SessionReading:
         """Bring a session to ``phase`` for its owner; asking twice is the same as asking once.
 
         ``resubmits``: what is accepted is asked for elsewhere when its node is lost before it runs.
+        ``seen`` is the session as its owner has seen it, where nothing else may be changed.
 
         Raises
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
+        PreconditionFailedError
+            It is not as it was ``seen``.
         UpdateRefusedError
             It cannot be done now; subclasses say what the node answered, or that it did not.
         """
         deadline = self._clock.monotonic() + self._settings.update_deadline_s
         if phase is SessionPhase.ACCEPTED:
             step = self.wish if resubmits else None
-            row = await self._acceptance.accept(uuid, caller, deadline=deadline, step=step)
+            row = await self._acceptance.accept(
+                uuid, caller, deadline=deadline, step=step, seen=seen
+            )
         elif phase in {SessionPhase.REJECTED, SessionPhase.CANCELLED}:
-            row = await self._letting_go.let_go(uuid, phase, caller, deadline=deadline)
+            row = await self._letting_go.let_go(uuid, phase, caller, deadline=deadline, seen=seen)
         else:
             async with self._database.reading() as reader:
                 row = await self._stores.owned(reader, uuid, caller)
@@ -70,7 +81,13 @@ class UpdateService:
         return await self._sessions.reading_of(row, caller)
 
     async def accept_within(
-        self, uuid: UUID, wish: FallThrough, caller: Caller, *, resubmits: bool = False
+        self,
+        uuid: UUID,
+        wish: FallThrough,
+        caller: Caller,
+        *,
+        resubmits: bool = False,
+        seen: SessionRow | None = None,
     ) -> SessionReading:
         """Accept an offer, or the next best of its set that the client's limits allow.
 
@@ -80,12 +97,14 @@ class UpdateService:
         ------
         UnknownSessionError, NotOwnerError
             It is not the caller's to change.
+        PreconditionFailedError
+            The offer asked for is not as it was ``seen``.
         UpdateRefusedError
             None of them was accepted, or one may have been; ``attempts`` says what was tried.
         """
         deadline = self._clock.monotonic() + self._settings.update_deadline_s
         result = await self._falling_through.accept_within(
-            uuid, wish, caller, deadline=deadline, step=self.wish if resubmits else None
+            uuid, wish, caller, deadline=deadline, step=self.wish if resubmits else None, seen=seen
         )
         if isinstance(result, Accepted) and result.pending is None:
             reading = await self._sessions.reading_of(result.row, caller)

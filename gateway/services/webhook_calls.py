@@ -16,6 +16,7 @@ from gateway.domain.webhooks import sign
 from gateway.errors import WebhookRefusedError
 from gateway.services.caller import ADMIN_OWNER
 from gateway.services.event_metrics import EventMetrics
+from gateway.services.standing import OwnerStanding
 from gateway.services.tasks import SupervisedTasks
 from gateway.services.webhooks import Target, Targets
 from gateway.settings import WebhookSettings
@@ -44,6 +45,8 @@ class WebhookCalls:
     """Claims webhooks that are to be told of something, and tells them; ``aclose`` at the end.
 
     Run ``run`` as a duty. Several gateways on one database do not tell the same webhook at a time.
+    Whose owner may not read any more is told nothing: that is a failure like any other, so that it
+    goes on where it was if the owner is let in again in time.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class WebhookCalls:
         webhooks: WebhookStore,
         events: EventStore,
         targets: Targets,
+        standing: OwnerStanding,
         client: WebhookPoster,
         clock: Clock,
         settings: WebhookSettings,
@@ -63,6 +67,7 @@ class WebhookCalls:
         self._webhooks = webhooks
         self._events = events
         self._targets = targets
+        self._standing = standing
         self._client = client
         self._clock = clock
         self._settings = settings
@@ -135,6 +140,8 @@ class WebhookCalls:
         self, row: WebhookRow, occurrence: Occurrence
     ) -> tuple[int | None, str | None]:
         """The status of the answer, if there is one, and what is wrong, if anything is."""
+        if not await self._standing.may_read(row.owner):
+            return None, "its owner may not read here any more"
         target = self._targets.open(row)
         if target is None:
             return None, "its secret cannot be read: the gateway's secret_key is another"

@@ -167,6 +167,7 @@ class _Structs:
     def __init__(self, *, is_closed: bool, knows_all: bool = False) -> None:
         self._is_closed = is_closed
         self._knows_all = knows_all
+        self._made: dict[tuple[object, ...], Any] = {}
 
     def of(self, schema: Schema) -> Any:
         """The struct type, or the union of one for each kind."""
@@ -185,7 +186,17 @@ class _Structs:
             yield self._struct(variant, *((schema.type_field, kind) if is_union else ()))
 
     def _struct(self, schema: Schema, tag_field: str | None = None, tag: str | None = None) -> Any:
-        """The struct type of one schema; what may be absent then reads as None."""
+        """The struct type of one schema; what may be absent then reads as None.
+
+        Instances of one class that take the same members share theirs.
+        """
+        taken = frozenset(schema.load_fields)
+        key = (type(schema), taken, schema.unknown, tag_field, tag)
+        if key not in self._made:
+            self._made[key] = self._new_struct(schema, tag_field, tag)
+        return self._made[key]
+
+    def _new_struct(self, schema: Schema, tag_field: str | None, tag: str | None) -> Any:
         name = type(schema).__name__
         if any(schema._hooks.get(hook) for hook in _HOOKS):  # noqa: SLF001 - there is no public way
             raise NotCompilableError(f"{name} has hooks")

@@ -5,8 +5,10 @@ Both services keep them; where they are kept is each service's own store.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol, Self
 from uuid import UUID
+
+_OIDC: Final = "oidc:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,23 @@ class Subject:
 
     issuer: str
     subject: str
+
+    @property
+    def owner(self) -> str:
+        """Who the things are owned by that it makes: the same for every token of the subject.
+
+        No local identity is called so (theirs are UUIDs), and no two subjects alike: an issuer's
+        URL has no ``@``, so the last one divides the two.
+        """
+        return f"{_OIDC}{self.subject}@{self.issuer}"
+
+    @classmethod
+    def of_owner(cls, owner: str) -> Self | None:
+        """The subject that owns what is owned so; None where it is a local identity."""
+        if not owner.startswith(_OIDC):
+            return None
+        subject, _, issuer = owner.removeprefix(_OIDC).rpartition("@")
+        return cls(issuer, subject)
 
 
 class DuplicateIdentityError(Exception):

@@ -13,6 +13,7 @@ from uuid import UUID
 from gateway.wire.documents import Document, from_json, to_json
 from gateway.wire.headers import IDEMPOTENCY_KEY
 from gateway.wire.phases import EXECUTION_PHASES, SessionPhase, can_client_move
+from node_stub.misbehave.bounds import DEFAULT_OFFERS
 from node_stub.misbehave.documents import (
     EXPIRES_S,
     in_phase,
@@ -22,7 +23,6 @@ from node_stub.misbehave.documents import (
 )
 from node_stub.misbehave.exchange import Asked, http_reply
 
-DEFAULT_OFFERS: Final = 4
 """Offers in each answer: as many as the upstream services give."""
 
 RUN_S: Final = 1.0

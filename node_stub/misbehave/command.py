@@ -10,55 +10,21 @@ from typing import Final
 
 import structlog
 
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.logs import configure_logging
-from gateway.httpkit.server_settings import ListenAddress, parse_listen
 from gateway.wire.documents import to_json
-from node_stub.misbehave.broker import DEFAULT_OFFERS
 from node_stub.misbehave.catalogue import ENTRIES
 from node_stub.misbehave.exchange import Asked
-from node_stub.misbehave.mixing import Mixture, Share, parse_shares
+from node_stub.misbehave.mixing import Mixture, Share
 from node_stub.misbehave.serving import refusing, serving
-
-LOOPBACK: Final = ListenAddress("127.0.0.1", 0)
-"""A node that takes any password is for this machine alone, unless it is told otherwise."""
 
 REFUSE: Final = "refuse"
 """The behaviour that has no server."""
-
-MAX_OFFERS: Final = 10_000
-"""Offers in one answer, some 10 MB: more than any client reads."""
 
 EXIT_CANNOT_LISTEN: Final = 1
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.stdlib.get_logger(__name__)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--as",
-        dest="shares",
-        type=_shares,
-        metavar="NAME[:PART][,NAME[:PART]...]",
-        help="how to behave: by turns, or with a PART of all requests (slow:0.2)",
-    )
-    what.add_argument("--list", action="store_true", help="say what each behaviour does")
-    parser.add_argument(
-        "--listen",
-        type=parse_listen,
-        default=LOOPBACK,
-        metavar="HOST:PORT",
-        help="default: a free port of the loopback interface; whoever reaches it is let in",
-    )
-    parser.add_argument(
-        "--offers", type=_count, default=DEFAULT_OFFERS, metavar="N", help="in each answer"
-    )
-    parser.add_argument(
-        "--delay-s", type=_seconds, metavar="S", help="in place of each behaviour's own time"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what comes by chance")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,24 +86,3 @@ def _ending() -> Iterator[asyncio.Event]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def _shares(text: str) -> tuple[Share, ...]:
-    try:
-        return parse_shares(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= MAX_OFFERS:
-        raise argparse.ArgumentTypeError(f"must be 1 to {MAX_OFFERS}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 86_400.0:
-        raise argparse.ArgumentTypeError("must be above 0 and at most a day")
-    return value

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from node_stub.misbehave.broker import DEFAULT_OFFERS, MemoryBroker
+from node_stub.misbehave.bounds import DEFAULT_OFFERS
+from node_stub.misbehave.broker import MemoryBroker
 from node_stub.misbehave.catalogue import ENTRIES
 from node_stub.misbehave.exchange import Asked, Behaviour
 from node_stub.misbehave.stage import Fault, Stage

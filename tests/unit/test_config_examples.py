@@ -11,7 +11,7 @@ from marshmallow.fields import Nested
 from gateway.config import GatewaySettings, load_gateway_settings
 from gateway.domain.policies import policies_from_settings
 from gateway.httpkit.settings import SettingsError, SettingsSchema
-from gateway.lake_catalogue import load_catalogue
+from gateway.sections.lake_catalogue import load_catalogue
 from gateway.wire.codecs.registry import YAML
 from gateway.wire.documents import Document
 from gateway.wire.faults import validate

@@ -11,9 +11,9 @@ from gateway.assembly.lakes import build_lakes
 from gateway.clock import SystemClock
 from gateway.domain.holdings import Area, DeclaredLink, Did, DidKind, Site
 from gateway.httpkit.settings import SettingsError, describe, load_settings
-from gateway.lake_catalogue import load_catalogue
-from gateway.lake_schemas import LakeSectionsSchema
-from gateway.lake_settings import LakeSections, RucioLakeSettings
+from gateway.sections.lake_catalogue import load_catalogue
+from gateway.sections.lake_settings import LakeSections, RucioLakeSettings
+from gateway.sections.lakes import LakeSectionsSchema
 
 CATALOGUE = """
 data:

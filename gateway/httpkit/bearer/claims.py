@@ -39,12 +39,8 @@ class Speaker:
 
     @property
     def owner(self) -> str:
-        """Who the things are owned by that it makes: the same for every token of the subject.
-
-        No local identity is called so (theirs are UUIDs), and no two subjects alike: an issuer's
-        URL has no ``@``, so the last one divides the two.
-        """
-        return f"oidc:{self.subject.subject}@{self.subject.issuer}"
+        """Who the things are owned by that it makes."""
+        return self.subject.owner
 
 
 def check_type(header: Document) -> None:

@@ -7,22 +7,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jws import JWSRegistry
+from typing import TYPE_CHECKING, Final
 
 from gateway.httpkit.auth import Principal, Role
 from gateway.httpkit.bearer.claims import Speaker, check_type, read_claims
 from gateway.httpkit.bearer.errors import InsufficientScopeProblem, InvalidTokenProblem
-from gateway.httpkit.bearer.fetching import IssuerReader
-from gateway.httpkit.bearer.keys import IssuerKeys, PublicKey
 from gateway.httpkit.bearer.revoked import Revocations
 from gateway.httpkit.bearer.settings import IssuerSettings
 from gateway.wire.codecs.base import CodecError
 from gateway.wire.codecs.json import decode
 from gateway.wire.documents import Document
+
+if TYPE_CHECKING:
+    from gateway.httpkit.bearer.issuers import Issuer
+    from gateway.httpkit.bearer.keys import IssuerKeys, PublicKey
 
 MAX_TOKEN_BYTES: Final = 16 << 10
 """Twice the longest header line that is read."""
@@ -31,22 +29,11 @@ VERIFIED_MAX: Final = 10_000
 """Tokens whose signature need not be verified again, half a kilobyte each; the oldest go first."""
 
 
-class _Registry(JWSRegistry):
-    max_header_length = 4096  # with the certificate of its key (x5c), beyond the library's 512
-
-
-@dataclass(frozen=True, slots=True)
-class _Issuer:
-    settings: IssuerSettings
-    keys: IssuerKeys
-    registry: JWSRegistry
-
-
 @dataclass(frozen=True, slots=True)
 class _Verified:
     speaker: Speaker
-    issuer: _Issuer
-    key: PublicKey
+    issuer: "Issuer"
+    key: "PublicKey"
 
 
 class OidcScheme:
@@ -66,20 +53,13 @@ class OidcScheme:
         revocations: Revocations,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._issuers: Mapping[str, _Issuer] = {
-            settings.issuer: _Issuer(
-                settings,
-                IssuerKeys(settings, IssuerReader(settings)),
-                _Registry(algorithms=settings.algorithms, strict_check_header=False),
-            )
-            for settings in issuers
-        }
+        self._issuers = _known(issuers) if issuers else {}
         self.revocations = revocations
         self._now = now
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     @property
-    def keys(self) -> Mapping[str, IssuerKeys]:
+    def keys(self) -> "Mapping[str, IssuerKeys]":
         """The keys of each issuer, by its URL."""
         return {url: issuer.keys for url, issuer in self._issuers.items()}
 
@@ -127,14 +107,10 @@ class OidcScheme:
         if "crit" in header or not (kid is None or isinstance(kid, str)):
             raise InvalidTokenProblem("has a header that is not understood")
         key = await issuer.keys.find(kid, algorithm)
-        try:
-            signed = jws.deserialize_compact(token, key, registry=issuer.registry)
-        except (JoseError, ValueError) as error:
-            raise InvalidTokenProblem("is not signed by its issuer") from error
-        claims = decode(signed.payload)
+        claims = decode(issuer.signed(token, key))
         return _Verified(read_claims(claims, issuer.settings, self._now()), issuer, key)
 
-    def _issuer_of(self, claims: Document) -> _Issuer:
+    def _issuer_of(self, claims: Document) -> "Issuer":
         """Whose it says it is: what that is worth is seen when the signature is verified."""
         named = claims.get("iss")
         issuer = self._issuers.get(named) if isinstance(named, str) else None
@@ -157,6 +133,12 @@ class OidcScheme:
         self._verified[digest] = verified
         if len(self._verified) > VERIFIED_MAX:
             self._verified.popitem(last=False)
+
+
+def _known(issuers: Sequence[IssuerSettings]) -> "Mapping[str, Issuer]":
+    from gateway.httpkit.bearer.issuers import issuers_of  # noqa: PLC0415 - joserfc is slow to load
+
+    return issuers_of(issuers)
 
 
 def _read(text: str) -> Document:

@@ -1,6 +1,8 @@
 """The registration of a service at one gateway, call by call."""
 
 import asyncio
+import ssl
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import quote
@@ -9,6 +11,7 @@ import aiohttp
 import msgspec
 from aiohttp import hdrs
 
+from gateway.wire.certificates import CertificateFiles, FreshCertificates
 from gateway.wire.documents import Document
 from gateway.wire.secret import Secret
 
@@ -81,13 +84,32 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 class MembershipClient:
-    """Speaks to gateways about our membership. An asynchronous context manager: owns a session.
+    """Speaks to a gateway about our membership. An asynchronous context manager: owns a session.
 
     It follows no redirect: credentials go where the settings say, and nowhere else.
+
+    Parameters
+    ----------
+    ca_file
+        Certificates of the authorities to trust, read again when the file has changed; None: the
+        system's.
+
+    Raises
+    ------
+    OSError
+        The file is missing, or cannot be used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: Path | None = None) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._trust: ssl.SSLContext | bool = True
+        self._certificates: FreshCertificates | None = None
+        if ca_file is not None:
+            self._trust = ssl.create_default_context(cafile=ca_file)
+            self._trust.set_alpn_protocols(["http/1.1"])
+            self._certificates = FreshCertificates(
+                self._trust, CertificateFiles(authorities=ca_file)
+            )
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -145,6 +167,8 @@ class MembershipClient:
         self, method: str, url: str, bearer: Secret, within_s: float, document: Document | None
     ) -> bytes:
         assert self._session is not None
+        if self._certificates is not None:
+            self._certificates.refresh()
         try:
             async with (
                 asyncio.timeout(within_s),
@@ -154,6 +178,7 @@ class MembershipClient:
                     json=document,
                     headers={hdrs.AUTHORIZATION: f"Bearer {bearer.reveal()}"},
                     allow_redirects=False,
+                    ssl=self._trust,
                 ) as response,
             ):
                 body = await _body_of(response)

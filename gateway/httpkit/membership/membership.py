@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Final
 
@@ -64,20 +64,23 @@ class Membership:
         public_url: str | None,
         rng: Random,
     ) -> None:
-        self._client = MembershipClient()
+        self._clients = tuple(MembershipClient(join.ca_file) for join in joins)
         self._keeping = keeping
         self._description = description
         self._lifecycle = lifecycle
         self._public_url = None if public_url is None else public_url.rstrip("/")
-        self.members = tuple(self._member(join, rng) for join in joins)
+        self.members = tuple(
+            self._member(join, client, rng)
+            for join, client in zip(joins, self._clients, strict=True)
+        )
         lifecycle.watch(self._lifecycle_changed)
 
-    def _member(self, join: JoinSettings, rng: Random) -> Member:
+    def _member(self, join: JoinSettings, client: MembershipClient, rng: Random) -> Member:
         def url() -> str | None:
             listening = self._lifecycle.listening_at
             return None if listening is None else join.url or self._public_url or listening
 
-        return Member(join, self._client, self._keeping, self._description, url, rng)
+        return Member(join, client, self._keeping, self._description, url, rng)
 
     def _lifecycle_changed(self) -> None:
         for member in self.members:
@@ -94,7 +97,9 @@ class Membership:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connections while it lasts; at its end every gateway is left. No step may run then."""
-        async with self._client:
+        async with AsyncExitStack() as connections:
+            for client in self._clients:
+                await connections.enter_async_context(client)
             yield
             try:
                 async with asyncio.timeout(LEAVE_S), asyncio.TaskGroup() as group:

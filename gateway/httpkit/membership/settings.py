@@ -2,18 +2,20 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from marshmallow import ValidationError, fields, validate
 
+from gateway.httpkit.files import CaFileField
 from gateway.httpkit.settings import NAME, SecretField, SettingsSchema, TypedSettingsSchema
+from gateway.httpkit.url_field import PlainUrlField
 from gateway.wire.documents import Document
 from gateway.wire.secret import Secret
 
 MAX_GATEWAYS: Final = 32
 """Gateways that one service may join; as many as hops that a request may take."""
 
-_SCHEMES: Final = frozenset({"http", "https"})
 _TOKEN: Final = re.compile(r"[ -~]+", re.ASCII)  # what a header can carry (RFC 9110 §5.5)
 
 
@@ -68,7 +70,8 @@ class JoinSettings:
 
     ``gateway`` is its URL. ``token`` registers once; from then on a credential of our own does,
     which is kept. ``name`` is what we are called there, by default our own name; ``url`` where it
-    reaches us, by default ``public_url``, or without one the address that we listen on.
+    reaches us, by default ``public_url``, or without one the address that we listen on. ``ca_file``
+    holds certificates (PEM) of the authorities that are trusted there in place of the system's.
     """
 
     gateway: str
@@ -76,6 +79,7 @@ class JoinSettings:
     name: str | None = None
     url: str | None = None
     credentials: OfferedCredentials = field(default_factory=NothingOffered)
+    ca_file: Path | None = None
 
 
 def _check_token(token: Secret) -> None:
@@ -113,29 +117,17 @@ class _OfferedSchema(TypedSettingsSchema):
     }
 
 
-class _PlainUrl(fields.URL):
-    """An http or https URL without user, query or fragment; the slash at its end is left off."""
-
-    def __init__(self, **more: Any) -> None:
-        super().__init__(schemes=_SCHEMES, require_tld=False, **more)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs)
-        if set("@?#") & set(text):
-            raise ValidationError("must have no user, query or fragment")
-        return text.rstrip("/")
-
-
 class JoinSchema(SettingsSchema):
     """One entry of the section ``join``."""
 
     settings_class: ClassVar[type] = JoinSettings
 
-    gateway = _PlainUrl(required=True)
+    gateway = PlainUrlField(required=True)
     token = SecretField(validate=_check_token)
     name = fields.String(validate=NAME)
-    url = _PlainUrl()
+    url = PlainUrlField()
     credentials = fields.Nested(_OfferedSchema())
+    ca_file = CaFileField()
 
 
 class JoinsField(fields.List[JoinSettings]):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED
+from gateway.cli.running import run
 from tests.support.gateway import GatewayUnderTest, running_gateway
 from tests.support.members import LOCAL, Member, bearing, running_member
 from tests.support.node import ADMIN, ALICE, Account

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.api.audit import AUDIT
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK
+from gateway.cli.running import run
 from gateway.wire.documents import Document
 from tests.api.gateway.conftest import Federation
 from tests.support.gateway import GatewayUnderTest, running_gateway

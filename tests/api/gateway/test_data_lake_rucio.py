@@ -12,7 +12,7 @@ import pytest
 
 from gateway.domain.holdings import Copy, DidKind, Place
 from gateway.domain.reasons import ReasonCode
-from gateway.lake_settings import (
+from gateway.sections.lake_settings import (
     LocatingSettings,
     OidcSettings,
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED, UNAVAILABLE
+from gateway.cli.running import run
 from gateway.domain.permissions import Permissions, Rule
 from gateway.wire.codecs.registry import YAML
 from gateway.wire.kinds import KIND_BASE

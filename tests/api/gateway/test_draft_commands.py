@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED
+from gateway.cli.running import run
 from gateway.wire import kinds
 from gateway.wire.documents import Document
 from tests.api.gateway.conftest import running_federation

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED
+from gateway.cli.running import run
 from gateway.httpkit.bearer.settings import IssuerSettings
 from gateway.httpkit.server_settings import AuthenticationSettings, Reads
 from tests.api.gateway.conftest import running_federation

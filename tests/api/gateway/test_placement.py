@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.lake_settings import RucioLakeSettings, SiteSettings
+from gateway.sections.lake_settings import RucioLakeSettings, SiteSettings
 from gateway.settings import FederationSettings, PlacementSettings
 from gateway.wire.documents import Document
 from gateway.wire.kinds import (

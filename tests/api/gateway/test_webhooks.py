@@ -16,6 +16,7 @@ from tests.api.gateway.test_events import END, accepted
 from tests.support.event_streams import PREFIX, kinds
 from tests.support.gateway import Answer, GatewayUnderTest, running_gateway
 from tests.support.node import ALICE, BOB, NOBODY, NodeClient, node_settings, running_node
+from tests.support.requests import minimal_request
 from tests.support.stores import Store
 from tests.support.waiting import eventually, until
 from tests.support.webhook_receiver import Receiver, running_receiver
@@ -219,6 +220,54 @@ async def test_a_webhook_is_its_owners_alone_and_can_be_removed(
         assert (await gateway.call("DELETE", path, account=ALICE)).status == 404
         await accepted(gateway, account=ALICE)
     assert receiver.ids == []
+
+
+async def test_whose_access_is_revoked_is_told_nothing_until_it_is_given_back(
+    receiver: Receiver, node: NodeClient, tmp_path: Path
+) -> None:
+    async with gateway_for(receiver, node, tmp_path / "g") as gateway:
+        hook = await hooked(gateway, receiver)
+        alice = await gateway.call("GET", "/admin/identities?limit=1")
+        path = f"/admin/identities/{alice.document['identities'][0]['uuid']}"
+        offers = (await gateway.ask(minimal_request(), account=ALICE)).document
+        await until(lambda: kinds(receiver.events) == ["offerset.offered"], 10)
+        assert (await gateway.call("PATCH", path, {"revoked": True})).status == 200
+        before = list(receiver.ids)
+        for offer in offers["offers"]:
+            assert (await gateway.move(offer["meta"]["uuid"], "REJECTED")).status == 200
+        below = f"/webhooks/{hook['uuid']}"
+
+        async def is_held_back() -> bool:
+            said: str | None = (await gateway.call("GET", below)).document["last_error"]
+            return said == "its owner may not read here any more"
+
+        await eventually(is_held_back, 10)
+        assert receiver.ids == before
+        assert (await gateway.call("PATCH", path, {"revoked": False})).status == 200
+        await until(lambda: "session.phase.rejected" in kinds(receiver.events), 10)
+        assert receiver.faults == []
+
+
+async def test_the_webhook_of_somebody_who_was_removed_is_given_up(
+    receiver: Receiver, node: NodeClient, tmp_path: Path
+) -> None:
+    async with gateway_for(receiver, node, tmp_path / "g", give_up_s=0.2) as gateway:
+        hook = await hooked(gateway, receiver)
+        offers = (await gateway.ask(minimal_request(), account=ALICE)).document
+        await until(lambda: kinds(receiver.events) == ["offerset.offered"], 10)
+        alice = await gateway.call("GET", "/admin/identities?limit=1")
+        uuid = alice.document["identities"][0]["uuid"]
+        assert (await gateway.call("DELETE", f"/admin/identities/{uuid}")).status == 204
+        before = list(receiver.ids)
+        await gateway.move(offers["offers"][0]["meta"]["uuid"], "REJECTED")
+
+        async def is_disabled() -> bool:
+            return bool(
+                (await gateway.call("GET", f"/webhooks/{hook['uuid']}")).document["disabled"]
+            )
+
+        await eventually(is_disabled, 10)
+        assert receiver.ids == before
 
 
 async def test_one_owner_has_so_many_webhooks(

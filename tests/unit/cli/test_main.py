@@ -12,8 +12,9 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED, UNAVAILABLE, USAGE
+from gateway.cli.overload import MOST_TRIES, PATIENCE_S
+from gateway.cli.running import run
 from tests.support.canned_broker import PASSWORD, USERNAME, CannedBroker
 
 REQUEST = """\
@@ -230,6 +231,42 @@ async def test_a_federation_that_is_silent_is_unavailable(
     assert ran.code == UNAVAILABLE
     assert "No node answered" in ran.err
     assert "delta: refused the connection was refused" in ran.err
+
+
+async def test_who_is_turned_away_for_a_moment_asks_again_and_says_so(
+    execbroker: Execbroker, request_file: str, broker: CannedBroker
+) -> None:
+    broker.overloaded = 2
+    ran = await execbroker("submit", request_file, "--json")
+    assert ran.code == OK
+    assert ran.json["result"] == "YES"
+    assert ran.err.count("too much to do now; asking again in 0 s") == 2
+    assert len(broker.seen) == 3
+
+
+async def test_asking_again_has_an_end(
+    execbroker: Execbroker, request_file: str, broker: CannedBroker
+) -> None:
+    broker.overloaded = 1000
+    ran = await execbroker("submit", request_file)
+    assert ran.code == UNAVAILABLE
+    assert "nothing was begun" in ran.err
+    assert len(broker.seen) == MOST_TRIES
+    # Longer than anybody would sit there for.
+    broker.seen.clear()
+    broker.retry_after = f"{PATIENCE_S + 1:.0f}"
+    ran = await execbroker("submit", request_file)
+    assert ran.code == UNAVAILABLE
+    assert "asking again" not in ran.err
+    assert len(broker.seen) == 1
+
+
+async def test_a_federation_that_is_silent_is_not_asked_again(
+    execbroker: Execbroker, request_file: str, broker: CannedBroker
+) -> None:
+    broker.away = True
+    await execbroker("submit", request_file)
+    assert len(broker.seen) == 1
 
 
 async def test_a_missing_account_says_which_variables_to_set(

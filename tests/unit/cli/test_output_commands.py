@@ -12,9 +12,9 @@ import yaml
 
 from gateway.cli.arguments import parser
 from gateway.cli.errors import UnknownFileError
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED, Output
 from gateway.cli.output_commands import chosen_files
+from gateway.cli.running import run
 from gateway.cli.summary import FileSummary
 from tests.support.gateway import running_gateway
 from tests.support.node import ALICE, NodeClient, node_settings, running_node

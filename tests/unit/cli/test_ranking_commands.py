@@ -11,8 +11,8 @@ import pytest
 from gateway.cli.arguments import parser
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.errors import BrokerProblemError
-from gateway.cli.main import run
 from gateway.cli.output import OK, REFUSED
+from gateway.cli.running import run
 from tests.support.canned_broker import PASSWORD, USERNAME, CannedBroker
 from tests.unit.cli.explanations import OFFERSET, ExplainingBroker, explanation, ranking
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.arguments import parser
-from gateway.cli.main import UsageError, client_of, token_of
+from gateway.cli.running import UsageError, client_of, token_of
 from gateway.cli.tokens import TokenError, TokenFile, token_source
 
 

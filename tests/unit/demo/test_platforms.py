@@ -19,8 +19,8 @@ from gateway.cli.demo.lake import HOME, LAKE_FILE, SITES, SLOW_GBIT_S, DemoLake
 from gateway.cli.demo.platforms import PlatformName, docker_section, local_section, software_paths
 from gateway.cli.demo.settings import NODES, gateway_settings, node_settings
 from gateway.config import load_gateway_settings
-from gateway.lake_catalogue import load_catalogue
-from gateway.lake_settings import BYTES_PER_GBIT
+from gateway.sections.lake_catalogue import load_catalogue
+from gateway.sections.lake_settings import BYTES_PER_GBIT
 from gateway.wire.documents import Document
 from node_stub.config import NodeSettings, load_node_settings
 from node_stub.platforms.docker.settings import DockerSettings

@@ -1,8 +1,10 @@
 """What log events look like, and what they never show."""
 
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -44,6 +46,33 @@ def test_an_event_is_one_json_object_with_its_context() -> None:
         "took_ms": 1.5,
         "request_id": "r1",
     }
+
+
+class FullDisk(io.StringIO):
+    """A stream that nothing can be written to while ``is_full``."""
+
+    is_full = True
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_written_fails_nobody_and_logging_goes_on() -> None:
+    stream = FullDisk()
+    configure_logging(json=True, level="info", stream=stream)
+    structlog.get_logger().info("lost")
+    logging.getLogger("some.library").warning("lost too")
+    stream.is_full = False
+    structlog.get_logger().info("seen")
+    logging.getLogger("some.library").warning("seen too")
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["seen", "seen too"]
 
 
 @pytest.mark.parametrize("is_json", [True, False])

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
 from gateway.httpkit import passwords as passwords_module
 from gateway.httpkit.errors import OverloadedProblem
-from gateway.httpkit.passwords import VERIFIED_TTL_S, Passwords
+from gateway.httpkit.passwords import VERIFIED_TTL_S, Passwords, hash_of_nobody
 
 
 class CountingHasher(PasswordHasher):
@@ -62,6 +63,18 @@ async def test_a_hash_is_argon2id_and_verifies(passwords: Passwords) -> None:
 
 async def test_a_stored_hash_that_is_none_never_verifies(passwords: Passwords) -> None:
     assert not await passwords.verify("a", "b", "no hash at all")
+
+
+@pytest.mark.parametrize("hasher", [PasswordHasher(), CountingHasher()])
+def test_to_verify_the_hash_of_nobody_takes_what_it_takes_for_others(
+    hasher: PasswordHasher,
+) -> None:
+    nobodys = hash_of_nobody(hasher)
+    assert extract_parameters(nobodys) == extract_parameters(hasher.hash("some password"))
+    # It can be read, and all of the work is done before it does not match.
+    with pytest.raises(VerifyMismatchError):
+        hasher.verify(nobodys, "some password")
+    assert hash_of_nobody(hasher) != nobodys
 
 
 async def test_a_verified_password_is_not_hashed_again(

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.httpkit.server_settings import ListenAddress
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.serving import run, serve
 from tests.api.httpkit_app import Notes, new_notes_app
 

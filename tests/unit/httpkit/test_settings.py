@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import pytest
 from marshmallow import fields, validate
 
+from gateway.httpkit.listen_address import ListenAddress, parse_listen
 from gateway.httpkit.server_settings import (
-    ListenAddress,
     LogFormat,
     Reads,
     ServerSchema,
     ServerSettings,
-    parse_listen,
 )
 from gateway.httpkit.settings import (
     SecretField,

@@ -11,6 +11,7 @@ from gateway.httpkit.membership.settings import MAX_GATEWAYS, PassThroughOffered
 from gateway.httpkit.settings import SettingsError, describe
 from gateway.wire.documents import Document
 from node_stub.config import NodeSettings, load_node_settings
+from tests.support.authority import Authority
 
 TOKEN = "ebr_" + "x" * 43
 NODE = {"name": "alpha", "capacity": {"cores": 1, "memory_gib": 1, "storage_gib": 1}}
@@ -41,6 +42,16 @@ def test_a_gateway_to_join_is_a_url_and_a_token(tmp_path: Path) -> None:
     assert first.token.reveal() == TOKEN
     assert second.token is None
     assert second.credentials == PassThroughOffered()
+
+
+def test_the_authorities_of_a_gateway_are_in_a_file_beside_the_settings(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    join = {"gateway": "https://head.example.org", "ca_file": authority.file.name}
+    (settings,) = loaded(tmp_path, join).join
+    assert settings.ca_file == authority.file
+    for wrong in ("nowhere.pem", "node.yaml"):
+        (fault,) = faults_of(tmp_path, join | {"ca_file": wrong})
+        assert fault == f"join[0].ca_file: there is no certificate in {tmp_path / wrong}"
 
 
 def test_no_secret_shows_in_what_is_in_force(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import argparse
 import pytest
 
 from node_stub.__main__ import main
+from node_stub.misbehave.arguments import add_arguments
 from node_stub.misbehave.catalogue import ENTRIES
-from node_stub.misbehave.command import add_arguments
 from node_stub.misbehave.mixing import Share
 
 

@@ -61,6 +61,26 @@ async def test_a_duty_that_fails_is_done_again(error: Exception, expected: tuple
     assert set(levels(logs)) == {expected}
 
 
+async def test_a_duty_that_was_woken_lets_others_go_first() -> None:
+    done: list[str] = []
+
+    async def run() -> float:
+        done.append("duty")
+        return 60.0
+
+    duty = Duty("patient", run, asyncio.Event(), after_s=0.01)
+    service = BackgroundService((duty,))
+    await service.start()
+    await until(lambda: done == ["duty"])
+    duty.wake.set()
+    for _ in range(20):  # turns of the event loop, as an answer takes them
+        await asyncio.sleep(0)
+    done.append("answer")
+    await until(lambda: len(done) == 3)
+    await service.stop()
+    assert done == ["duty", "answer", "duty"]
+
+
 async def test_only_a_defect_that_ends_a_task_is_logged_as_one() -> None:
     async def fail(error: Exception) -> None:
         raise error

@@ -1,7 +1,6 @@
 """How the sections about data are read from the settings file, and what is wrong with them."""
 
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -13,8 +12,9 @@ from gateway.httpkit.settings import (
     SettingsSchema,
     TypedSettingsSchema,
 )
-from gateway.lake_catalogue import load_catalogue
-from gateway.lake_settings import (
+from gateway.httpkit.url_field import PlainUrlField
+from gateway.sections.lake_catalogue import load_catalogue
+from gateway.sections.lake_settings import (
     DmApiLakeSettings,
     LakeSections,
     LinkSettings,
@@ -29,20 +29,6 @@ from gateway.lake_settings import (
 _NOT_EMPTY: Final = validate.Length(min=1)
 _SECONDS: Final = validate.Range(min=0, min_inclusive=False, max=30 * 86_400)
 _RATE: Final = validate.Range(min=0, min_inclusive=False)
-
-
-class _UrlField(fields.URL):
-    """An http URL, without the slash at its end; user, query and fragment have no place in it."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(schemes={"http", "https"}, require_tld=False, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        url = super()._deserialize(value, attr, data, **kwargs)
-        parts = urlsplit(url or "")
-        if parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValidationError("must have no user, query or fragment")
-        return (url or "").rstrip("/")
 
 
 class _OneOrMany(fields.Field[tuple[Any, ...]]):
@@ -64,7 +50,7 @@ class _OneOrMany(fields.Field[tuple[Any, ...]]):
 class _OidcSchema(SettingsSchema):
     settings_class: ClassVar[type] = OidcSettings
 
-    token_url = _UrlField(required=True)
+    token_url = PlainUrlField(required=True)
     client_id = fields.String(required=True, validate=_NOT_EMPTY)
     client_secret = SecretField(required=True)
     audience = fields.String(validate=_NOT_EMPTY)
@@ -74,7 +60,7 @@ class _OidcSchema(SettingsSchema):
 class _ServiceSchema(SettingsSchema):
     """What all services have that are asked over HTTP."""
 
-    url = _UrlField(required=True)
+    url = PlainUrlField(required=True)
     token = SecretField()
     oidc = fields.Nested(_OidcSchema())
     ca_file = CaFileField()
@@ -110,7 +96,7 @@ class _RucioSchema(_ServiceSchema):
     settings_class: ClassVar[type] = RucioLakeSettings
 
     name = fields.String(validate=NAME)
-    auth_url = _UrlField()
+    auth_url = PlainUrlField()
     account = fields.String(validate=_NOT_EMPTY)
     username = fields.String(validate=_NOT_EMPTY)
     password = SecretField()

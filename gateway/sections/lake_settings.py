@@ -26,7 +26,7 @@ class OidcSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticLakeSettings:
-    """A catalogue in a file, see ``gateway.lake_catalogue``."""
+    """A catalogue in a file, see ``gateway.sections.lake_catalogue``."""
 
     file: Path
     name: str = "static"
