@@ -27,7 +27,7 @@ stress: install  ## 100 sessions of 5 s through a gateway to three nodes: none l
 	$(BIN)/python -m tests.stress.run --sessions 100
 
 # Many tests wait for processes, containers and clocks: more of them at once than there are cores.
-WORKERS ?= 4
+WORKERS ?= 3
 
 test: install  ## every test, with branch coverage (WORKERS=…: so many at once)
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=85

@@ -1,8 +1,15 @@
 """The clock, handed in wherever the time matters."""
 
 import math
-from datetime import UTC, datetime
-from typing import Protocol
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+SLEW: Final = 0.01
+"""The share of the time that passes by which a steady clock comes nearer to the machine's: what is
+measured meanwhile is off by no more. Three seconds are made up for in five minutes."""
 
 
 class Clock(Protocol):
@@ -19,6 +26,57 @@ class SystemClock:
     def now(self) -> datetime:
         """The present instant, in UTC."""
         return datetime.now(UTC)
+
+
+class SteadyClock:
+    """The machine's clock without its jumps: offers live and sessions run as long as was said.
+
+    Where the machine's clock is set, this one goes on as before and comes nearer only by ``SLEW``,
+    until nothing is measured by it: then ``settle`` takes over the machine's. Threads may share it.
+
+    Parameters
+    ----------
+    wall
+        The machine's clock, which may be set.
+    ticks
+        Seconds since some fixed moment, which never jump.
+    """
+
+    def __init__(self, wall: Clock | None = None, ticks: Callable[[], float] | None = None) -> None:
+        self._wall = wall or SystemClock()
+        self._ticks = ticks or seconds_since_boot
+        self._lock = threading.Lock()
+        self._ticked = self._ticks()
+        self._now = self._wall.now()
+
+    def now(self) -> datetime:
+        """The present instant, in UTC; never earlier than the last one that was told."""
+        with self._lock:
+            ticks = self._ticks()
+            passed_s = ticks - self._ticked
+            self._ticked = ticks
+            behind_s = (self._wall.now() - self._now).total_seconds() - passed_s
+            nearer_s = max(-SLEW * passed_s, min(behind_s, SLEW * passed_s))
+            self._now += timedelta(seconds=passed_s + nearer_s)
+            return self._now
+
+    def settle(self) -> float:
+        """Take over the machine's time: when nothing is measured; seconds by which it was ahead."""
+        before = self.now()
+        with self._lock:
+            self._now = self._wall.now()
+            return (self._now - before).total_seconds()
+
+    def behind_s(self) -> float:
+        """Seconds by which the machine's clock is ahead of this one."""
+        now = self.now()
+        return (self._wall.now() - now).total_seconds()
+
+
+def seconds_since_boot() -> float:
+    """Goes on while the machine is suspended, where there is such a clock (Linux)."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def whole_second(instant: datetime) -> int:

@@ -36,7 +36,7 @@ WIDEST: Final = 1e300
 """Larger integers have no floating-point number near them."""
 
 LONGEST_QUERY: Final = 7000
-"""In bytes, encoded. aiohttp reads a line of 8190, and refuses a longer one in words of its own."""
+"""In bytes, encoded. A request line of more than 8 KiB is refused, whatever the operation."""
 
 
 def plain(tree: Any) -> Any:

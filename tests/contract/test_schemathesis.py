@@ -1,6 +1,6 @@
 """Both services, running, against the OpenAPI documents they serve: schemathesis, all its checks.
 
-By default 15 requests are generated for each operation, always the same ones. With
+By default 10 requests are generated for each operation, always the same ones. With
 ``SCHEMATHESIS_EXAMPLES`` there are so many, and others each time.
 """
 
@@ -23,7 +23,7 @@ from tests.support.node import ADMIN, NodeClient
 from tests.support.node_requests import FULL
 
 EXAMPLES: Final = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
-USUAL_EXAMPLES: Final = 15
+USUAL_EXAMPLES: Final = 10
 
 NAMES: Final = {
     "policy": ["balanced", "soonest"],

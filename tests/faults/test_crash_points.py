@@ -2,15 +2,15 @@
 
 One run without a kill writes down every step. Then for each of them a gateway is killed just there
 with SIGKILL and started again on the same data, and its client goes on as any sensible one would:
-who got no answer asks the same again, with the same key. ``CRASH_POINTS=all`` kills also at later
-passages of each step, and plays the script to its end each time (``make crash``).
+who got no answer asks the same again, with the same key. Where not all steps are wanted, on
+PostgreSQL it is killed only before its commits, which leaves the server to undo a transaction and
+what it keeps from others: all else is the same.
 """
 
 import asyncio
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,34 +20,23 @@ import pytest
 from gateway.wire.documents import Document
 from gateway.wire.phases import TERMINAL_SESSION_PHASES
 from tests.api.gateway.conftest import holds_of
-from tests.support.crash_labels import Label
-from tests.support.crash_runs import (
+from tests.support.crash_campaign import (
     PAUSE_S,
     SETTLED_S,
-    LabelledGateway,
-    Run,
-    Site,
-    running_sites,
-    uuids_of,
+    TIMEOUT_S,
+    Campaign,
+    Victim,
+    play_parts,
 )
+from tests.support.crash_labels import Label, Moment
+from tests.support.crash_runs import Run, labelled_gateway, running_sites, uuids_of
 from tests.support.crashing import is_request, is_update_of, ran_at
+from tests.support.lost_node import WISH, kinds_of, message_of
 from tests.support.nursery import Nursery, running_nursery
-from tests.support.proxy import Moment, Weather, running_proxy
+from tests.support.proxy import Moment as Passing
+from tests.support.proxy import Weather, running_proxy
+from tests.support.stores import Store
 from tests.support.waiting import eventually
-
-AT_ONCE: Final = 8
-"""Runs at the same time: each waits most of its time, for offers to expire and sessions to end."""
-
-IS_THOROUGH: Final = os.environ.get("CRASH_POINTS") == "all"
-
-PASSAGES: Final = 4 if IS_THOROUGH else 1
-"""How many passages of each step are killed at."""
-
-TIMEOUT_S: Final = 900 if IS_THOROUGH else 240
-"""Forty gateways take half a minute on two idle cores; four times as many, on busy ones, more."""
-
-TRIES: Final = 5
-"""How often a run is begun anew when its step did not come: some are taken by whoever is first."""
 
 FAR: Final = "?fall_through=3&max_cost=1&start_before=2126-01-01T00:00:00Z"
 ENDED: Final = frozenset(phase.value for phase in TERMINAL_SESSION_PHASES)
@@ -67,6 +56,10 @@ STEPS: Final = frozenset(
         "NodeCall.answer:answered",
         "OfferBook.add:before-commit",
         "OfferBook.add_late:before-commit",
+        "ResubmissionService._end_lost:committed",
+        "ResubmissionService._note_offers:before-commit",
+        "ResubmissionService._watch:before-commit",
+        "ResubmissionService.run_due:committed",
         "Outbox._claim:committed",
         "Outbox._settle:before-commit",
         "SessionService._from_node:before-commit",
@@ -84,8 +77,8 @@ async def leave_some_unwanted(run: Run) -> None:
 
 
 async def be_told_late(run: Run) -> None:
-    gate = run.proxies["brief"].stop_at(Moment.ANSWERED, is_request)
-    answer = await run.ask("alpha,brief", Prefer="wait=1", Idempotency_Key="late")
+    gate = run.proxies["brief"].stop_at(Passing.ANSWERED, is_request)
+    answer = await run.ask("alpha,brief", Prefer="wait=2", Idempotency_Key="late")
     gate.open()
     run.proxies["brief"].remove_gates()
     first = set(uuids_of(answer))
@@ -96,7 +89,7 @@ async def be_told_late(run: Run) -> None:
         offers: list[Document] = now.document["offers"]
         assert first <= {offer["meta"]["uuid"] for offer in offers}
         # Late answers are nobody's once the gateway has died: what they hold expires.
-        return offers if len(offers) > len(first) or run.gateway.starts > 1 else []
+        return offers if len(offers) > len(first) or run.gateway.was_killed else []
 
     for offer in await eventually(has_joined, SETTLED_S):
         uuid = offer["meta"]["uuid"]
@@ -160,6 +153,25 @@ async def execute_directly(run: Run) -> None:
     run.ends[session["meta"]["uuid"]] = "COMPLETED"
 
 
+async def lose_a_node(run: Run) -> None:
+    """It is lost before the work runs, and the owner wants it executed elsewhere then."""
+    offerset = await run.ask("alpha,stuck", Idempotency_Key="lost")
+    offers = {offer["federation"]["node"]: offer["meta"]["uuid"] for offer in offerset["offers"]}
+    lost = await run.accept(offerset["offers"], offers["stuck"], **WISH)
+    run.ends[lost] = "CANCELLED"
+    await run.sites["stuck"].client.reaches(lost, "PREPARING")
+    await run.proxies["stuck"].close()
+
+    async def has_successor() -> Document | None:
+        session = await run.session(lost)
+        return session if "urn:resubmitted-as" in kinds_of(session) else None
+
+    moved = await eventually(has_successor, SETTLED_S)
+    assert moved is not None
+    run.ends[message_of(moved, "urn:resubmitted-as")["values"]["session"]] = "COMPLETED"
+    await run.proxies["stuck"].open()
+
+
 SCRIPT: Final = (
     leave_some_unwanted,
     be_told_late,
@@ -169,21 +181,8 @@ SCRIPT: Final = (
     cancel,
     reject,
     execute_directly,
+    lose_a_node,
 )
-
-
-async def play(run: Run) -> None:
-    """The script, and then rest; after a kill one more part of it than was cut short will do."""
-    left = len(SCRIPT)
-    for part in SCRIPT:
-        if left == 0:
-            break
-        await part(run)
-        if run.gateway.starts > 1 and not IS_THOROUGH:
-            left = min(left, 2)
-        left -= 1
-    await comes_to_rest(run)
-    check(run)
 
 
 # -- what has to hold ------------------------------------------------------------------------------
@@ -196,17 +195,17 @@ async def comes_to_rest(run: Run) -> None:
     async def has_ended() -> bool:
         for uuid, end in run.ends.items():
             if last.get(uuid) != end:
-                last[uuid] = await run.phase(uuid)
+                last[uuid] = (await run.session(uuid))["phase"]
             if last[uuid] != end:
                 await asyncio.sleep(PAUSE_S)
                 return False
         return True
 
     async def is_quiet() -> bool:
-        return not run.rows("SELECT id FROM commands UNION ALL SELECT id FROM unkept_holds")
+        return not await run.rows("SELECT id FROM commands UNION ALL SELECT id FROM unkept_holds")
 
     async def is_over() -> bool:
-        for uuid, node in run.rows("SELECT uuid, node FROM sessions"):
+        for uuid, node in await run.rows("SELECT uuid, node FROM sessions"):
             if (await run.sites[node].client.session(uuid))["phase"] not in ENDED:
                 await asyncio.sleep(PAUSE_S)
                 return False
@@ -218,25 +217,23 @@ async def comes_to_rest(run: Run) -> None:
     except AssertionError as error:
         wrong = {uuid: (last.get(uuid), end) for uuid, end in run.ends.items()}
         error.add_note(f"shown and expected: {wrong}")
-        error.add_note(f"commands: {run.rows('SELECT * FROM commands')}")
+        error.add_note(f"commands: {await run.rows('SELECT * FROM commands')}")
         raise
 
 
-def check(run: Run) -> None:
+async def check(run: Run) -> None:
     """What ran is what was accepted, at one node once, and one of a set."""
     ran = {name: ran_at(site.data_dir) for name, site in run.sites.items()}
     kept = {
         uuid: (offerset, node)
-        for uuid, offerset, node in run.rows("SELECT uuid, offerset, node FROM sessions")
+        for uuid, offerset, node in await run.rows("SELECT uuid, offerset, node FROM sessions")
     }
     for uuid, end in run.ends.items():
         where = [name for name, uuids in ran.items() if uuid in uuids]
         assert where == ([kept[uuid][1]] if end in {"COMPLETED", "CANCELLED"} else []), uuid
-    taken = [
-        offerset
-        for uuid, (offerset, _) in kept.items()
-        if any(uuid in uuids for uuids in ran.values())
-    ]
+    begun = {uuid for uuid in kept if any(uuid in uuids for uuids in ran.values())}
+    assert begun <= run.ends.keys(), "more ran than the client was told"
+    taken = [kept[uuid][0] for uuid in begun]
     assert len(taken) == len(set(taken)), "two of one set ran"
 
 
@@ -249,67 +246,38 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
-@dataclass(slots=True)
-class Campaign:
-    """Runs over the same nodes."""
-
-    nursery: Nursery
-    sites: Mapping[str, Site]
-    at: Path
-    runs: int = 0
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-
-    async def run(self, dies_at: Label | None = None) -> list[Label]:
-        """Play the script once; the steps that were taken before the kill."""
-        self.runs += 1
-        folder = self.at / f"run-{self.runs}"
-        folder.mkdir()
-        async with AsyncExitStack() as stack:
-            proxies = {
-                name: await stack.enter_async_context(running_proxy(site.client.url))
-                for name, site in self.sites.items()
-            }
-            urls = {name: proxy.url for name, proxy in proxies.items()}
-            gateway = LabelledGateway(self.nursery, urls, folder, dies_at)
-            await gateway.start()
-            stack.push_async_callback(gateway.kill)
-            # A connection of its own for each call: if it is refused or cut, the gateway has ended.
-            connector = aiohttp.TCPConnector(force_close=True)
-            http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-            try:
-                await play(Run(gateway, self.sites, proxies, folder, http))
-            except BaseException as error:
-                error.add_note(f"killed at {dies_at}; data and log in {folder}")
-                raise
-            assert (gateway.labels()[-1] == dies_at) == (gateway.starts == 2)
-            return gateway.labels()
-
-    async def kill_at(self, label: Label) -> bool:
-        """Whether the gateway could be killed there."""
-        for _ in range(TRIES):
-            async with self.gate:
-                if (await self.run(label))[-1] == label:
-                    return True
-        return False
+def is_enough(store: Store, label: Label) -> bool:
+    """Whether a gateway on this database is to be killed there, where not all steps are wanted."""
+    return store.server is None or label.moment is Moment.BEFORE_COMMIT
 
 
 @pytest.mark.timeout(TIMEOUT_S)
 async def test_a_gateway_killed_at_any_of_its_steps_keeps_its_promises(
-    nursery: Nursery, tmp_path: Path
+    nursery: Nursery, store_of_gateways: Store, tmp_path: Path
 ) -> None:
     async with running_sites(tmp_path) as sites:
-        campaign = Campaign(nursery, sites, tmp_path)
-        labels = {label for label in await campaign.run() if label.count <= PASSAGES}
-        assert {label.step for label in labels} >= STEPS
 
-        async with asyncio.TaskGroup() as group:
-            tasks = {label: group.create_task(campaign.kill_at(label)) for label in labels}
-        missed = {str(label) for label, task in tasks.items() if not task.result()}
-        print(f"killed at {len(labels) - len(missed)} labels in {campaign.runs} runs")
-        # How often a step comes again depends on the time; each comes once at least.
-        assert {
-            label.step for label in labels if label.count == 1 and str(label) in missed
-        } == set()
+        async def play(folder: Path, dies_at: Label | None) -> Victim:
+            async with AsyncExitStack() as stack:
+                proxies = {
+                    name: await stack.enter_async_context(running_proxy(site.client.url))
+                    for name, site in sites.items()
+                }
+                urls = {name: proxy.url for name, proxy in proxies.items()}
+                gateway = labelled_gateway(nursery, urls, folder, dies_at)
+                stack.push_async_callback(gateway.kill)
+                await gateway.start()
+                # One connection for each call: if it is refused or cut, the gateway has ended.
+                connector = aiohttp.TCPConnector(force_close=True)
+                http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+                run = Run(gateway, sites, proxies, folder, http)
+                await play_parts([partial(part, run) for part in SCRIPT], gateway)
+                await comes_to_rest(run)
+                await check(run)
+            return gateway
+
+        campaign = Campaign(tmp_path, play)
+        await campaign.kill_everywhere(STEPS, partial(is_enough, store_of_gateways))
 
         async def is_free() -> bool:
             return {await holds_of(site.client) for site in sites.values()} == {0}

@@ -29,19 +29,25 @@ from tests.support.waiting import eventually
 from tests.unit.stores.test_stores import session
 
 WATCHERS = 1000
-MAX_WATCHER_BYTES = 150 << 10
-"""Of the gateway's memory for each who watches; measured are some 60 KiB."""
+MAX_WATCHER_BYTES = 100 << 10
+"""Of the gateway's memory for each who watches. Measured are 28 KiB: what the process grew by for a
+thousand, three times alike (28.1), on Linux with Python 3.11."""
 
 ALL_S = 30.0
-"""In which a thousand ends are told: measured is one second."""
+"""In which a thousand ends are told. Measured are 3.5 to 5.4 s, writing them and a thousand readers
+in the test's own process included, on two cores that had other work."""
 
 SLOW = 8
 LONG = "x" * 4000
 MANY = 8000
 """Events of 4 KB: more than fit into the buffers of both ends and the queue."""
 
+CUT_OFF_S = 60.0
+"""In which the slow are cut off while all that is written; in a quiet moment it takes some 2 s."""
+
 MAX_SLOW_BYTES = 8 << 20
-"""Of the gateway's memory for each who is slow, before it is cut off: the queue is shared."""
+"""Of the gateway's memory for each who is slow, before it is cut off: the queue is shared. Measured
+are 3.8 to 4.6 MiB."""
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -207,18 +213,20 @@ async def test_the_slow_are_cut_off_without_harm_to_the_others(
                 async def all_watch() -> bool:
                     return await metric(http, gateway, "event_watchers") == SLOW + 1
 
+                async def all_cut_off() -> bool:
+                    return await metric(http, gateway, "event_overruns_total") == SLOW
+
                 await eventually(all_watch)
                 before = memory_of(gateway.pid)
-                reading = asyncio.create_task(read_until(quick, MANY))
-                await write_long(database, MANY)
-                assert await reading == list(range(1, MANY + 1))
-
-            async def all_cut_off() -> bool:
-                return await metric(http, gateway, "event_overruns_total") == SLOW
-
-            await eventually(all_cut_off, 20)
-            assert (memory_of(gateway.pid) - before) / SLOW < MAX_SLOW_BYTES
-            positions, others, last_id = await asyncio.to_thread(what_came, slow[0])
+                async with asyncio.TaskGroup() as group:
+                    reading = group.create_task(read_until(quick, MANY))
+                    group.create_task(write_long(database, MANY))
+                    # At once: those who are cut off and still take nothing are let go a moment
+                    # later, and are not told why.
+                    await eventually(all_cut_off, CUT_OFF_S)
+                    assert (memory_of(gateway.pid) - before) / SLOW < MAX_SLOW_BYTES
+                    positions, others, last_id = await asyncio.to_thread(what_came, slow[0])
+                assert reading.result() == list(range(1, MANY + 1))
         assert others == ["overrun"]
         assert positions == list(range(1, len(positions) + 1))
         assert last_id == str(positions[-1])

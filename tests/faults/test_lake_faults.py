@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.domain.reasons import MESSAGE_KIND_BASE
-from gateway.lake_settings import (
+from gateway.sections.lake_settings import (
     LocatingSettings,
     RucioLakeSettings,
     SiteCapabilitiesSettings,

@@ -10,8 +10,9 @@ from tests.model.store import SharedStore
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The services log every event of every schedule: not here."""
+def quiet(no_cover: None) -> Iterator[None]:
+    """The services log every event of every schedule: not here. Nor is coverage measured in these
+    thousands of runs of what other tests run too: it would take as long again."""
     before = structlog.get_config()
     quieten()
     yield

@@ -90,7 +90,8 @@ class CannedBroker:
 
     ``lose`` counts the coming submits and updates whose reply is lost after they took effect,
     ``drop`` the coming requests whose connection is lost before they are looked at. A refused
-    update is answered 200 unchanged unless strict handling is preferred.
+    update is answered 200 unchanged unless strict handling is preferred. ``overloaded`` counts the
+    coming requests that are turned away, to come again after ``retry_after`` where it is said.
     """
 
     federated: bool = True
@@ -100,6 +101,8 @@ class CannedBroker:
     refuse_accept: bool = False
     result_no: bool = False
     away: bool = False
+    overloaded: int = 0
+    retry_after: str | None = "0"
     sessions: dict[UUID, Json] = field(default_factory=dict)
     offersets: dict[UUID, Json] = field(default_factory=dict)
     by_key: dict[str, UUID] = field(default_factory=dict)
@@ -126,6 +129,12 @@ class CannedBroker:
         if self.drop > 0:
             self.drop -= 1
             _cut(request)
+        if self.overloaded > 0:
+            self.overloaded -= 1
+            answer = problem(503, "Overloaded", "nothing was begun")
+            if self.retry_after is not None:
+                answer.headers["Retry-After"] = self.retry_after
+            return answer
         if self.away:
             detail, coverage = "no node of this federation answered", self._coverage()
             return problem(503, "No node answered", detail, coverage=coverage[-1:])

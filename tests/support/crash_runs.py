@@ -3,45 +3,42 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import asyncpg  # type: ignore[import-untyped]  # it has no py.typed
 
 from gateway.wire import kinds
 from gateway.wire.documents import Document
 from node_stub.config import FigureSettings, NodeSettings, OfferSettings
 from node_stub.ledger import Amounts
-from node_stub.platforms.simulated import JobStep, SimulatedSettings
 from node_stub.rules import Figure
-from tests.support.crash_labels import DIES_AT, LABELS, Label, read_label
+from tests.support.crash_campaign import PAUSE_S, SETTLED_S, Victim
+from tests.support.crash_labels import Label
 from tests.support.crashing import QUICK_SECTIONS, KillableGateway
 from tests.support.gateway import Answer, GatewayUnderTest
+from tests.support.lost_node import NEVER_RUNS, RUNS_ON
 from tests.support.node import ADMIN, NodeClient, node_settings, running_node
-from tests.support.nursery import EndedAtStartError, Nursery
+from tests.support.nursery import Nursery
 from tests.support.proxy import Proxy
 from tests.support.requests import minimal_request
-from tests.support.waiting import eventually, until
-
-PAUSE_S: Final = 0.05
-"""Between two looks at all sessions of a run: the others need the machine, too."""
-
-SETTLED_S: Final = 20.0
-"""Everything has come to its end long before."""
+from tests.support.stores import SQLITE, store_of_this_test
+from tests.support.waiting import eventually
 
 SECTIONS: Final = QUICK_SECTIONS | {
-    "sessions": QUICK_SECTIONS["sessions"] | {"read_deadline_s": 3.0, "update_deadline_s": 3.0},
+    "sessions": QUICK_SECTIONS["sessions"]
+    | {"read_deadline_s": 3.0, "update_deadline_s": 3.0, "resubmit_after_s": 1.0},
     "commands": QUICK_SECTIONS["commands"] | {"deadline_s": 1.0, "lease_s": 2.1},
     "health": {"probe_every_s": 0},
 }
 """Nodes are not slow here, but the machine is, with so many runs."""
 
 STRICT: Final = {"Prefer": "handling=strict"}
-RUNS_ON: Final = SimulatedSettings(
-    prepare_s=0, run_s=0, release_s=0.01, hang=frozenset({JobStep.RUN})
-)
+AGAIN_LATER: Final = ("/accept-pending", "/no-node-answered", "/store-unavailable")
+"""The problems that ask a client to come again, as their types end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,55 +49,20 @@ class Site:
     data_dir: Path
 
 
-class LabelledGateway(KillableGateway):
-    """A gateway that notes its steps, and the first time it is started dies at one of them."""
-
-    def __init__(
-        self, nursery: Nursery, nodes: Mapping[str, str], data_dir: Path, dies_at: Label | None
-    ) -> None:
-        super().__init__(nursery, nodes, data_dir, **SECTIONS)
-        self._dies_at = dies_at
-        self.starts = 0
-
-    async def start(self) -> None:
-        """Start it, also again, until it listens, at whatever port."""
-        try:
-            await self._start()
-        except EndedAtStartError:
-            if self._dies_at is None or self.starts > 1:
-                raise
-            await self._start()
-
-    async def _start(self) -> None:
-        self.starts += 1
-        given = {"TEST_PASSWORD": ADMIN.password, LABELS: str(self._labels(self.starts))}
-        if self._dies_at is not None and self.starts == 1:
-            given[DIES_AT] = str(self._dies_at)
-        self._child = await self._nursery.start(
-            "tests.support.crash_labels", self._folder, "127.0.0.1:0", given
-        )
-        self.url = self._child.url
-
-    async def revive(self) -> None:
-        """Start it again: whoever could not reach it knows that it has ended."""
-        assert self._child is not None
-        await until(self._child.has_ended)
-        assert self.starts == 1, (self._folder / "log").read_text()[-2000:]
-        await self.start()
-
-    def labels(self) -> list[Label]:
-        """The steps of the first process, in order; the last is the one it died at."""
-        return [read_label(line) for line in self._labels(1).read_text().splitlines()]
-
-    def _labels(self, start: int) -> Path:
-        return self._folder / f"labels.{start}"
+def labelled_gateway(
+    nursery: Nursery, nodes: Mapping[str, str], folder: Path, dies_at: Label | None
+) -> Victim:
+    """A gateway over these nodes, not started yet."""
+    KillableGateway(nursery, nodes, folder, **SECTIONS)  # writes its settings
+    environ = {"TEST_PASSWORD": ADMIN.password}
+    return Victim(nursery, "tests.support.crash_gateway", folder, environ, dies_at)
 
 
 @dataclass(slots=True)
 class Run:
     """One gateway and its client, which remembers what it was told."""
 
-    gateway: LabelledGateway
+    gateway: Victim
     sites: Mapping[str, Site]
     proxies: dict[str, Proxy]
     folder: Path
@@ -115,7 +77,7 @@ class Run:
             answer = await self._try(method, path, document, **headers)
             if answer.status != 503:
                 return answer
-            assert answer.document["type"].endswith("/accept-pending"), answer.text
+            assert answer.document["type"].endswith(AGAIN_LATER), answer.text
             assert "Retry-After" in answer.headers
             await asyncio.sleep(PAUSE_S)
             return None
@@ -145,14 +107,16 @@ class Run:
         document: Document = answer.document
         return document
 
-    async def move(self, uuid: str, phase: str, query: str = "") -> Answer:
+    async def move(self, uuid: str, phase: str, query: str = "", **headers: str) -> Answer:
         """Ask for another phase, and be told when that is refused."""
         update = {"kind": "uri:enum-value-update", "path": "phase", "value": phase}
-        return await self.call("POST", f"/sessions/{uuid}{query}", update, **STRICT)
+        return await self.call("POST", f"/sessions/{uuid}{query}", update, **STRICT | headers)
 
-    async def accept(self, offers: list[Document], chosen: str, query: str = "") -> str:
+    async def accept(
+        self, offers: list[Document], chosen: str, query: str = "", **headers: str
+    ) -> str:
         """Accept one: it is to complete, or the one that was accepted for it; that one's UUID."""
-        answer = await self.move(chosen, "ACCEPTED", query)
+        answer = await self.move(chosen, "ACCEPTED", query, **headers)
         assert answer.status == 200, answer.text
         accepted: str = answer.document["meta"]["uuid"]
         assert query or accepted == chosen
@@ -167,26 +131,34 @@ class Run:
         answer = await node.update(offer["meta"]["uuid"], "REJECTED")
         assert answer.document["phase"] == "REJECTED"
 
-    async def phase(self, uuid: str) -> str:
-        """Of a session, as the gateway shows it."""
+    async def session(self, uuid: str) -> Document:
+        """A session as the gateway shows it."""
         answer = await self.call("GET", f"/sessions/{uuid}")
         assert answer.status == 200, answer.text
-        phase: str = answer.document["phase"]
-        return phase
+        document: Document = answer.document
+        return document
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What lies in the gateway's database."""
-        connection = sqlite3.connect(self.folder / "gateway.db")
+        url = store_of_this_test().url(self.folder)
+        if url == SQLITE:
+            with closing(sqlite3.connect(self.folder / "gateway.db")) as connection:
+                return connection.execute(sql).fetchall()
+        server = await asyncpg.connect(url)
         try:
-            return connection.execute(sql).fetchall()
+            return [tuple(row) for row in await server.fetch(sql)]
         finally:
-            connection.close()
+            await server.close()
 
 
 async def _is_settled(client: GatewayUnderTest, path: str) -> bool:
     await asyncio.sleep(PAUSE_S)
     session = (await client.call("GET", path)).document
     return all(m["kind"] != "urn:command-pending" for m in session["meta"].get("messages", []))
+
+
+PLATFORMS: Final = {"endless": RUNS_ON, "stuck": NEVER_RUNS}
+"""Of the nodes that are not quick: what they run ends when it is cancelled, or never begins."""
 
 
 def uuids_of(offerset: Document) -> list[str]:
@@ -205,15 +177,17 @@ def settings_of(name: str) -> NodeSettings:
     if name == "brief":
         offers = OfferSettings(count=1, expires_s=3, min_expires_s=1)
         return replace(settings, offers=offers)
-    return replace(settings, platform=RUNS_ON) if name == "endless" else settings
+    if name in PLATFORMS:
+        return replace(settings, platform=PLATFORMS[name])
+    return settings
 
 
 @asynccontextmanager
 async def running_sites(at: Path) -> AsyncIterator[dict[str, Site]]:
-    """Two quick nodes, one whose work only a cancel ends, and one whose offers expire soon."""
+    """Two quick nodes, those of ``PLATFORMS``, and one whose offers expire soon."""
     async with AsyncExitStack() as stack:
         sites = {}
-        for name in ("alpha", "beta", "endless", "brief"):
+        for name in ("alpha", "beta", *PLATFORMS, "brief"):
             (at / name).mkdir()
             client = await stack.enter_async_context(running_node(at / name, settings_of(name)))
             client.auth = ADMIN

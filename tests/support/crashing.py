@@ -264,14 +264,14 @@ async def killable_federation(
                 platform=platform,
                 offers=OfferSettings(count=2, expires_s=expires_s, min_expires_s=1),
             )
-            (data_dir / name).mkdir()
+            (data_dir / name).mkdir(exist_ok=True)
             node = await stack.enter_async_context(running_node(data_dir / name, settings))
             node.auth = ADMIN
             nodes[name] = node
             proxies[name] = await stack.enter_async_context(running_proxy(node.url))
         urls = {name: proxy.url for name, proxy in proxies.items()}
         folder = data_dir / "gateway"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         gateway = KillableGateway(nursery, urls, folder, **QUICK_SECTIONS | sections)
         await gateway.start()
         stack.push_async_callback(gateway.kill)

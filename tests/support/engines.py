@@ -337,8 +337,8 @@ def running_registry() -> Iterator[str]:
             assert found is not None
             yield found[1]
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(STOP_S)
+            # Not by SIGINT: what a shell starts in the background ignores it, and Go leaves it so.
+            _end(process)
 
 
 def _need(platform: str, *programs: str) -> None:

@@ -11,11 +11,13 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import aiohttp
 from aiohttp import web
 
+from gateway.httpkit.tls import TlsSettings
 from gateway.wire.documents import Document, from_json
 
 TOKEN: Final = "ebr_" + "t" * 43
@@ -142,8 +144,10 @@ class JoinedGateway:
 
 
 @asynccontextmanager
-async def joined_gateway(renew_s: float = 30.0) -> AsyncIterator[JoinedGateway]:
-    """One on loopback."""
+async def joined_gateway(
+    renew_s: float = 30.0, certificate: Path | None = None
+) -> AsyncIterator[JoinedGateway]:
+    """One on loopback; over TLS if it has a certificate."""
     gateway = JoinedGateway(renew_s=renew_s)
     app = web.Application()
     app.router.add_post("/nodes", gateway.register)
@@ -151,9 +155,10 @@ async def joined_gateway(renew_s: float = 30.0) -> AsyncIterator[JoinedGateway]:
     app.router.add_delete("/nodes/{name}", gateway.leave)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    context = None if certificate is None else TlsSettings(certificate=certificate).context()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
-    gateway.url = f"http://127.0.0.1:{site.port}"
+    gateway.url = f"http{'s' if context else ''}://127.0.0.1:{site.port}"
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
             gateway.session = session

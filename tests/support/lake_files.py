@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.lake_settings import SiteSettings, StaticLakeSettings
+from gateway.sections.lake_settings import SiteSettings, StaticLakeSettings
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SKAO_DATA
 

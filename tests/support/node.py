@@ -17,9 +17,10 @@ from aiohttp.test_utils import TestServer
 from argon2 import PasswordHasher
 
 from gateway.httpkit.health import LIFECYCLE
+from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.rate_settings import RateLimitSettings
-from gateway.httpkit.server_settings import AdminSettings, ListenAddress
+from gateway.httpkit.server_settings import AdminSettings
 from gateway.wire.documents import Document, from_json
 from gateway.wire.secret import Secret
 from node_stub.app import build_app

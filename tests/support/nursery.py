@@ -17,10 +17,22 @@ from typing import Final
 
 from tests.support.waiting import until
 
-START_S: Final = 20.0
+START_S: Final = 40.0
 STOP_S: Final = 15.0
 
-_MODULES: Final = ("gateway.__main__", "node_stub.__main__", "tests.support.crash_labels")
+_MODULES: Final = (
+    "gateway.__main__",
+    "node_stub.__main__",
+    "tests.support.crash_gateway",
+    "tests.support.crash_node",
+    "tests.support.turned_node",
+    "tests.support.later_gateway",
+)
+_LOADED: Final = (
+    *("gateway.commands", "gateway.app", "gateway.httpkit.bearer.issuers"),
+    *("node_stub.commands", "node_stub.app", "gateway.httpkit.serving"),
+)
+"""What the programs import only once they know what to do."""
 
 
 class EndedAtStartError(Exception):
@@ -120,6 +132,8 @@ def running_nursery() -> Iterator[Nursery]:
 
 def _serve_orders() -> None:
     programs = {name: import_module(name).main for name in _MODULES}
+    for name in _LOADED:
+        import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets those that have ended
     children: list[int] = []
     for line in sys.stdin:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from gateway.assembly.lakes import LakeParts, build_lakes
 from gateway.clock import SystemClock
 from gateway.domain.holdings import Holding, Located
-from gateway.lake_settings import (
+from gateway.sections.lake_settings import (
     LakeSections,
     LocatingSettings,
     RucioLakeSettings,

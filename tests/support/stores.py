@@ -19,6 +19,7 @@ from tests.support.postgres import PostgresServer
 ON_EACH: Final = frozenset(
     {
         "tests/api/gateway/test_acceptance.py",
+        "tests/api/gateway/test_changed_meanwhile.py",
         "tests/api/gateway/test_direct.py",
         "tests/api/gateway/test_idempotency.py",
         "tests/api/gateway/test_revocations.py",
@@ -27,9 +28,12 @@ ON_EACH: Final = frozenset(
         "tests/api/gateway/test_registration_shared.py",
         "tests/faults/test_accept_protocol.py",
         "tests/faults/test_backup.py",
+        "tests/faults/test_crash_points.py",
         "tests/faults/test_event_order.py",
         "tests/faults/test_letting_go.py",
         "tests/faults/test_shared_store.py",
+        "tests/faults/test_upgrade.py",
+        "tests/unit/services/test_standing.py",
         "tests/unit/membership/test_shared_keeping.py",
         "tests/unit/stores/test_event_order.py",
         "tests/unit/stores/test_listing_store.py",

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.domain.policies import POLICIES
 from gateway.domain.quantities import Candidate, Placement
 from gateway.domain.ranking import Ranking
-from gateway.lake_settings import RucioLakeSettings, SiteSettings
+from gateway.sections.lake_settings import RucioLakeSettings, SiteSettings
 from gateway.settings import FederationSettings, PlacementSettings
 from gateway.wire.documents import Document
 from gateway.wire.kinds import SIMPLE_DATA, SKAO_DATA

@@ -62,7 +62,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(WITHIN_S + 60)
-def test_everything_holds_for_a_broker_that_is_no_root(folder: Path) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_everything_holds_for_a_broker_that_is_no_root(file: str, folder: Path) -> None:
     required("root", os.geteuid() == 0, "only root can become another user")
     python = python_for_everybody()
     required("local", python is not None, "no Python of this version that another user can start")
@@ -75,7 +76,7 @@ def test_everything_holds_for_a_broker_that_is_no_root(folder: Path) -> None:
         argv = [*with_tree_at(place, tree), *argv]
         here, site = place / here.relative_to(tree), place / site.relative_to(tree)
         tree = place
-    argv += ["--basetemp", str(folder / "base"), *(str(here / file) for file in FILES)]
+    argv += ["--basetemp", str(folder / "base"), str(here / file)]
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
