@@ -2,6 +2,7 @@
 
 import argparse
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from gateway.cli.errors import BrokerError, BrokerProblemError, UpdateRefusedErr
 from gateway.cli.explaining import show_explanation
 from gateway.cli.output import OK, REFUSED, Output
 from gateway.cli.output_commands import follow_to_end
+from gateway.cli.overload import when_there_is_room
 from gateway.cli.ranking_summary import summarise_explanation
 from gateway.cli.requests import load_request
 from gateway.cli.summary import items, summarise_offers
@@ -23,7 +25,8 @@ async def submit(
 ) -> int:
     """Asks for offers; with ``--accept-best`` takes the first that can be had."""
     document = load_request(arguments.request)
-    offerset = await client.request_offers(document, **_how(arguments))
+    ask = partial(client.request_offers, document, **_how(arguments))
+    offerset = await when_there_is_room(ask, output)
     return await go_on(client, offerset, arguments, output)
 
 
@@ -31,7 +34,8 @@ async def submit_draft(
     client: ExecutionBrokerClient, arguments: argparse.Namespace, output: Output
 ) -> int:
     """Asks for offers with a draft, and goes on as ``submit`` does."""
-    offerset = await client.submit_draft(arguments.uuid, **_how(arguments))
+    ask = partial(client.submit_draft, arguments.uuid, **_how(arguments))
+    offerset = await when_there_is_room(ask, output)
     return await go_on(client, offerset, arguments, output)
 
 

@@ -1,23 +1,25 @@
 """Turning requests away while there is still time to answer the others.
 
-What costs most goes first: requests that make work at every node. Reading, accepting and cancelling
-are turned away only when the process could not keep up with refusing, health never.
+What costs most goes first: requests that make work at every node. A burst of those waits its turn
+for a moment. Reading, accepting and cancelling never wait, and are turned away only when the
+process could not keep up with refusing, health never.
 """
 
-from collections.abc import Iterator
+import asyncio
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.httpkit.answering import count_with
+from gateway.httpkit.conversation import budget_ms_of, preferences_of
 from gateway.httpkit.errors import OverloadedProblem
 from gateway.httpkit.telemetry import route_of
+from gateway.httpkit.turns import Turns
 
 FEWEST: Final = 4
 """Heavy requests that are let in whatever the lag: a machine that others make slow still works."""
@@ -38,7 +40,14 @@ _LIGHT_TIMES: Final = 10
 _RETRY_AFTER_S: Final = (1, 2, 3)
 """Told in turn, so that those who were turned away together do not come back together."""
 
+WAIT_SHARE: Final = 0.25
+"""Of the time that a client waits, so much at most goes by before anything is done for it."""
+
+_WAIT_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
 _NEVER: Final = frozenset({"/livez", "/readyz", "/metrics"})
+
+_WAITED_S: Final = web.RequestKey("waited_s", float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +59,16 @@ class SheddingSettings:
     that doubles each time it proves to be no trouble, until there is trouble once (slow start, RFC
     5681 §3.1). When the event loop is late by more than ``high_lag_s`` fewer are let in, until it
     is late by less than ``low_lag_s``.
+
+    ``max_waiting`` requests for offers that find no room wait their turn, for ``max_wait_s`` each,
+    half of that while the queue does not get shorter, and never for more than a quarter of the time
+    that the client waits. 0 of either: none waits.
     """
 
     max_heavy: int = 256
     start_heavy: int = 16
+    max_waiting: int = 64
+    max_wait_s: float = 1.0
     max_requests: int = 4096
     high_lag_s: float = 0.1
     low_lag_s: float = 0.05
@@ -64,6 +79,11 @@ class Cause(StrEnum):
 
     IN_FLIGHT = "in_flight"
     EVENT_LOOP_LAG = "event_loop_lag"
+    QUEUE_FULL = "queue_full"
+    WAITED_TOO_LONG = "waited_too_long"
+
+
+_OF_WAITING: Final = frozenset({Cause.QUEUE_FULL, Cause.WAITED_TOO_LONG})
 
 
 class Admission:
@@ -106,32 +126,69 @@ class Admission:
         self._was_reached = self._heavy >= self._limit
 
     def refuses(self, *, is_heavy: bool) -> Cause | None:
-        """Why one more request is turned away; None if it is not."""
+        """Why one more request is turned away without waiting; None if it is not.
+
+        A heavy one that is not may still have to wait: see ``has_room``.
+        """
         settings = self._settings
         if self._all >= settings.max_requests:
             return Cause.IN_FLIGHT
-        if not is_heavy:
-            is_late = self._lag_s > _LIGHT_TIMES * settings.high_lag_s
-            return Cause.EVENT_LOOP_LAG if is_late else None
-        if self._heavy < self._limit:
-            return None
-        self._was_reached = True
-        return Cause.IN_FLIGHT if self._grow == 1 else Cause.EVENT_LOOP_LAG
+        is_late = self._lag_s > _LIGHT_TIMES * settings.high_lag_s
+        if is_late and not (is_heavy and self._heavy < self._limit):
+            return Cause.EVENT_LOOP_LAG
+        return None
 
-    @contextmanager
-    def answering(self, *, is_heavy: bool) -> Iterator[None]:
-        """A request that was let in, until it is answered."""
+    def has_room(self) -> bool:
+        """Whether one more heavy request may be answered now; notes it where none may."""
+        if self._heavy < self._limit:
+            return True
+        self._was_reached = True
+        return False
+
+    def begin(self, *, is_heavy: bool) -> None:
+        """A request is let in."""
         self._all += 1
         self._heavy += is_heavy
-        try:
-            yield
-        finally:
-            self._all -= 1
-            self._heavy -= is_heavy
+
+    def end(self, *, is_heavy: bool) -> None:
+        """It has been answered."""
+        self._all -= 1
+        self._heavy -= is_heavy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    """A request that waits. ``turn`` is done with why it is turned away; None: it has a place."""
+
+    request: web.Request
+    turn: "asyncio.Future[Cause | None]"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody would read the answer."""
+        return self.turn.done() or self.request.transport is None
+
+
+def waited_s_of(request: web.Request) -> float:
+    """How long the request waited for its turn, in seconds; its deadline did not."""
+    waited_s: float = request.get(_WAITED_S, 0.0)
+    return waited_s
+
+
+def _patience_s(request: web.Request) -> float:
+    """How long the request may wait as far as the client says.
+
+    Raises
+    ------
+    MalformedRequestProblem
+    """
+    budget_ms = budget_ms_of(request)
+    stated = (preferences_of(request).wait_s, None if budget_ms is None else budget_ms / 1000)
+    return WAIT_SHARE * min((it for it in stated if it is not None), default=float("inf"))
 
 
 class Shedding:
-    """Lets requests in or turns them away, and counts the latter; one per process and registry.
+    """Lets requests in, has them wait or turns them away, and counts; one per process and registry.
 
     ``heavy`` are method and route template of what makes most work.
     """
@@ -144,6 +201,7 @@ class Shedding:
         registry: CollectorRegistry,
     ) -> None:
         self._admission = Admission(settings)
+        self._turns: Turns[_Waiter] = Turns(settings.max_waiting, settings.max_wait_s)
         self._heavy = heavy
         self._turn = 0
         shed = Counter(
@@ -156,6 +214,7 @@ class Shedding:
             (is_heavy, cause): shed.labels("heavy" if is_heavy else "light", cause.value)
             for is_heavy in (True, False)
             for cause in Cause
+            if is_heavy or cause not in _OF_WAITING
         }
         self._limit = Gauge(
             f"{prefix}heavy_requests_limit",
@@ -164,11 +223,27 @@ class Shedding:
             multiprocess_mode="livesum",
         )
         self._limit.set(self._admission.limit)
+        self._waiting = Gauge(
+            f"{prefix}heavy_requests_waiting",
+            "Requests for offers that wait their turn.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waited = Histogram(
+            f"{prefix}heavy_requests_waited_seconds",
+            "How long requests for offers waited that had to, for their turn or in vain.",
+            buckets=_WAIT_BUCKETS_S,
+            registry=registry,
+        )
 
     def observe_lag(self, lag_s: float) -> None:
         """The loop was so late; told at regular times."""
         self._admission.observe_lag(lag_s)
         self._limit.set(self._admission.limit)
+        for waiter in self._turns:
+            if waiter.is_gone:
+                waiter.turn.cancel()
+        self._let_in()
 
     def middleware(self) -> Middleware:
         """Turns away before anything is read, checked or asked. Belongs inside of problems.
@@ -184,6 +259,8 @@ class Shedding:
                 return await handler(request)
             is_heavy = (request.method, route_of(request)) in self._heavy
             cause = self._admission.refuses(is_heavy=is_heavy)
+            if cause is None:
+                cause = await self._begin(request, is_heavy=is_heavy)
             if cause is not None:
                 self._shed[is_heavy, cause].inc()
                 self._turn += 1
@@ -191,7 +268,66 @@ class Shedding:
                     "There is more to do than can be done in time; nothing was begun.",
                     retry_after_s=_RETRY_AFTER_S[self._turn % len(_RETRY_AFTER_S)],
                 )
-            count_with(request).enter_context(self._admission.answering(is_heavy=is_heavy))
+            count_with(request).callback(self._end, is_heavy=is_heavy)
             return await handler(request)
 
         return shedding_middleware
+
+    async def _begin(self, request: web.Request, *, is_heavy: bool) -> Cause | None:
+        """Let a request in, when it is its turn; or why it is not."""
+        if is_heavy and (self._turns or not self._admission.has_room()):
+            return await self._wait(request)
+        if is_heavy:
+            self._turns.pass_by(asyncio.get_running_loop().time())
+        self._admission.begin(is_heavy=is_heavy)
+        return None
+
+    def _end(self, *, is_heavy: bool) -> None:
+        self._admission.end(is_heavy=is_heavy)
+        if is_heavy:
+            self._let_in()
+
+    async def _wait(self, request: web.Request) -> Cause | None:
+        """Let a heavy request in when it is its turn; or why that does not come."""
+        patience_s = min(self._turns.patience_s, _patience_s(request))
+        if self._turns.is_full:
+            return Cause.QUEUE_FULL
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(request, loop.create_future())
+        began_s = loop.time()
+        self._turns.join(waiter, began_s)
+        self._let_in()
+        timer = loop.call_later(patience_s, self._give_up, waiter)
+        self._waiting.inc()
+        try:
+            return await waiter.turn
+        except asyncio.CancelledError:
+            self._turns.give_up(waiter)
+            if not waiter.turn.cancelled() and waiter.turn.result() is None:
+                # It was given its place and has gone before it could take it.
+                self._end(is_heavy=True)
+            raise
+        finally:
+            timer.cancel()
+            self._waiting.dec()
+            request[_WAITED_S] = loop.time() - began_s
+            self._waited.observe(request[_WAITED_S])
+
+    def _let_in(self) -> None:
+        """Give places to those whose turn it is, as far as there are any.
+
+        The place is theirs from here on: who comes before they go on finds it taken.
+        """
+        while self._turns and self._admission.has_room():
+            waiter = self._turns.take_first(asyncio.get_running_loop().time())
+            if waiter.is_gone:
+                waiter.turn.cancel()
+                continue
+            self._admission.begin(is_heavy=True)
+            waiter.turn.set_result(None)
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """It has waited as long as it may."""
+        if not waiter.turn.done():
+            self._turns.end(waiter, asyncio.get_running_loop().time())
+            waiter.turn.set_result(Cause.WAITED_TOO_LONG)

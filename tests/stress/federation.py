@@ -106,9 +106,7 @@ async def running_federation(
 
 @asynccontextmanager
 async def _gateway(data_dir: Path, urls: Mapping[str, str]) -> AsyncIterator[GatewayUnderTest]:
-    # Everybody submits at once on a busy machine: what is shed then is another test's subject.
-    patient = {"start_heavy": 256, "high_lag_s": 60, "low_lag_s": 30}
-    process = GatewayProcess(urls, data_dir, shedding=patient)
+    process = GatewayProcess(urls, data_dir)
     await process.start()
     try:
         async with ClientSession() as session:

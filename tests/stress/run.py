@@ -19,6 +19,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from gateway.wire.phases import TERMINAL_SESSION_PHASES
+from gateway.wire.retry_after import retry_after_s
 from tests.platforms.conformance.witnesses import RESULTS_DIR, left_of
 from tests.stress.federation import Federation, Node, engine_if_any, running_federation
 from tests.support.waiting import eventually
@@ -43,13 +44,26 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of one request. ``took_s`` is from its offer's acceptance to its end."""
+    """What became of one request. ``took_s`` is from its offer's acceptance to its end.
+
+    So many times it was ``turned_away`` for being too much, and came again.
+    """
 
     number: int
     session: UUID
     node: str
     phase: str
     took_s: float
+    turned_away: int
+
+
+@dataclass(slots=True)
+class Taken:
+    """A request on its way to its session and node."""
+
+    turned_away: int = 0
+    session: UUID | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,8 @@ class Result:
         count = len(self.ran)
         yield f"{count} sessions of {self.seconds} s took {self.total_s:.1f} s in all"
         yield f"lost: {len(self.lost())}, run twice: {len(self.repeated())}, left: {len(self.left)}"
+        turned_away = sum(it.turned_away for it in self.ran)
+        yield f"turned away for a moment, and come again: {turned_away} times"
         shares = Counter(it.node for it in self.ran)
         for cost in self.costs:
             share = shares[cost.node.name]
@@ -142,17 +158,20 @@ async def _run(
 ) -> Ran:
     """One request: asked, accepted, awaited."""
     async with at_once:
-        session, node = await _accepted(federation, number, seconds)
+        taken = await _accepted(federation, number, seconds)
+    session = taken.session
+    assert session is not None
     began = time.monotonic()
     await asyncio.sleep(seconds)
     phase = ""
     while phase not in _ENDED and time.monotonic() < began + seconds + END_WITHIN_S:
         await asyncio.sleep(LOOK_EVERY_S)
         phase = (await federation.gateway.read(session))["phase"]
-    return Ran(number, session, node, phase, time.monotonic() - began)
+    took_s = time.monotonic() - began
+    return Ran(number, session, taken.node, phase, took_s, taken.turned_away)
 
 
-async def _accepted(federation: Federation, number: int, seconds: int) -> tuple[UUID, str]:
+async def _accepted(federation: Federation, number: int, seconds: int) -> Taken:
     """The session of the first offer that could be accepted, and its node.
 
     Each number has another node to begin with: the gateway would name the same first until it is
@@ -162,19 +181,26 @@ async def _accepted(federation: Federation, number: int, seconds: int) -> tuple[
     first = number % len(federation.nodes)
     turn = [node.name for node in (*federation.nodes[first:], *federation.nodes[:first])]
 
-    async def accept() -> tuple[UUID, str] | None:
+    taken = Taken()
+
+    async def accept() -> bool:
         answer = await federation.gateway.ask(request, "?per_node=1")
+        if answer.status == 503 and answer.document["type"].endswith("/overloaded"):
+            taken.turned_away += 1
+            # Asked for by the server: to come earlier is what makes overload last.
+            await asyncio.sleep(retry_after_s(answer.headers) or 0.0)
+            return False
         assert answer.status == 303, answer.text
         offers = answer.document.get("offers", ())
         for offer in sorted(offers, key=lambda it: turn.index(it["federation"]["node"])):
             uuid = offer["meta"]["uuid"]
             if (await federation.gateway.move(uuid, "ACCEPTED")).status < 400:
-                return UUID(uuid), offer["federation"]["node"]
-        return None
+                taken.session, taken.node = UUID(uuid), offer["federation"]["node"]
+                return True
+        return False
 
-    found = await eventually(accept, OFFER_WITHIN_S)
-    assert found is not None
-    return found
+    await eventually(accept, OFFER_WITHIN_S)
+    return taken
 
 
 def _cost(node: Node) -> Cost:

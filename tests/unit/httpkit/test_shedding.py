@@ -1,6 +1,7 @@
 """How many requests are let in, by how late the loop is and how many there are."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,61 +14,90 @@ LATE_S = 2 * SETTINGS.high_lag_s
 MANY = START * 3 // 4
 
 
-def with_heavy(admission: Admission, stack: ExitStack, count: int) -> None:
+def let_in(admission: Admission, count: int) -> None:
     for _ in range(count):
         assert admission.refuses(is_heavy=True) is None
-        stack.enter_context(admission.answering(is_heavy=True))
+        assert admission.has_room()
+        admission.begin(is_heavy=True)
+
+
+def fill(admission: Admission, at_most: int = 10_000) -> int:
+    count = 0
+    while count < at_most and admission.has_room():
+        let_in(admission, 1)
+        count += 1
+    return count
+
+
+@contextmanager
+def heavy(admission: Admission, count: int) -> Iterator[None]:
+    let_in(admission, count)
+    try:
+        yield
+    finally:
+        for _ in range(count):
+            admission.end(is_heavy=True)
+
+
+@contextmanager
+def filled(admission: Admission, at_most: int = 10_000) -> Iterator[int]:
+    count = fill(admission, at_most)
+    try:
+        yield count
+    finally:
+        for _ in range(count):
+            admission.end(is_heavy=True)
 
 
 def test_a_quiet_process_lets_in_as_many_as_it_may() -> None:
     admission = Admission(SETTINGS)
-    with ExitStack() as stack:
-        with_heavy(admission, stack, SETTINGS.max_heavy)
-        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+    with heavy(admission, SETTINGS.max_heavy):
+        assert not admission.has_room()
+        assert admission.refuses(is_heavy=True) is None
         assert admission.refuses(is_heavy=False) is None
+    assert admission.has_room()
+
+
+def test_nobody_is_let_in_beyond_the_requests_of_any_sort() -> None:
+    admission = Admission(SETTINGS)
+    for _ in range(SETTINGS.max_requests):
+        assert admission.refuses(is_heavy=False) is None
+        admission.begin(is_heavy=False)
+    assert admission.refuses(is_heavy=False) is Cause.IN_FLIGHT
+    assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+    admission.end(is_heavy=False)
     assert admission.refuses(is_heavy=True) is None
 
 
 def test_a_late_loop_lets_in_fewer_and_grows_again_when_it_keeps_up() -> None:
     admission = Admission(SETTINGS)
-    with ExitStack() as stack:
-        with_heavy(admission, stack, MANY)
+    with heavy(admission, MANY):
         for _ in range(4):
             admission.observe_lag(LATE_S)
         assert admission.limit < MANY
-        assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
+        assert not admission.has_room()
         cut = admission.limit
         # Between the marks nothing changes.
         for _ in range(10):
             admission.observe_lag((SETTINGS.low_lag_s + SETTINGS.high_lag_s) / 2)
         assert admission.limit == cut
     for _ in range(200):
-        with ExitStack() as stack:
-            while admission.refuses(is_heavy=True) is None:
-                stack.enter_context(admission.answering(is_heavy=True))
+        with filled(admission):
             admission.observe_lag(0.0)
     assert admission.limit == SETTINGS.max_heavy
 
 
 def test_a_burst_is_let_in_by_and_by_where_it_makes_no_trouble() -> None:
     admission = Admission(SheddingSettings(max_heavy=3 * START, start_heavy=START))
-    with ExitStack() as stack:
-        with_heavy(admission, stack, START)
-        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
+    for _ in range(3):
+        assert fill(admission) == START
         admission.observe_lag(0.0)
-        with_heavy(admission, stack, START)
-        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
-        admission.observe_lag(0.0)
-        with_heavy(admission, stack, START)
-        assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
-        admission.observe_lag(0.0)
-        assert admission.limit == 3 * START
+    assert admission.limit == 3 * START
 
 
 def test_a_limit_that_nobody_needs_does_not_grow() -> None:
     admission = Admission(SETTINGS)
-    with ExitStack() as stack:
-        with_heavy(admission, stack, MANY)
+    with heavy(admission, MANY):
         for _ in range(10):
             admission.observe_lag(LATE_S)
     admission.observe_lag(0.0)
@@ -80,29 +110,30 @@ def test_a_limit_that_nobody_needs_does_not_grow() -> None:
 def test_some_are_let_in_however_late_the_loop_is() -> None:
     admission = Admission(SETTINGS)
     for _ in range(100):
-        admission.observe_lag(LATE_S)
-    with ExitStack() as stack:
-        with_heavy(admission, stack, FEWEST)
-        assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
-
-
-def test_reading_and_accepting_go_on_long_after_asking_is_turned_away() -> None:
-    admission = Admission(SETTINGS)
-    for _ in range(20):
-        admission.observe_lag(5 * SETTINGS.high_lag_s)
-    assert admission.refuses(is_heavy=False) is None
-    for _ in range(20):
         admission.observe_lag(20 * SETTINGS.high_lag_s)
-    assert admission.refuses(is_heavy=False) is Cause.EVENT_LOOP_LAG
-    for _ in range(20):
-        admission.observe_lag(0.0)
-    assert admission.refuses(is_heavy=False) is None
+    assert fill(admission) == FEWEST
+    # It would wait for nothing: not even what costs little is let in now.
+    assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
+
+
+def test_reading_and_accepting_go_on_long_after_there_is_no_room_for_asking() -> None:
+    admission = Admission(SETTINGS)
+    with heavy(admission, MANY):
+        for _ in range(20):
+            admission.observe_lag(5 * SETTINGS.high_lag_s)
+        assert not admission.has_room()
+        assert admission.refuses(is_heavy=False) is None
+        for _ in range(20):
+            admission.observe_lag(20 * SETTINGS.high_lag_s)
+        assert admission.refuses(is_heavy=False) is Cause.EVENT_LOOP_LAG
+        for _ in range(20):
+            admission.observe_lag(0.0)
+        assert admission.refuses(is_heavy=False) is None
 
 
 def test_one_late_tick_is_an_accident() -> None:
     admission = Admission(SETTINGS)
-    with ExitStack() as stack:
-        with_heavy(admission, stack, MANY)
+    with heavy(admission, MANY):
         admission.observe_lag(1.5 * SETTINGS.high_lag_s)
         admission.observe_lag(0.0)
     assert admission.limit == SETTINGS.max_heavy
@@ -112,9 +143,6 @@ def test_one_late_tick_is_an_accident() -> None:
 def test_the_limit_stays_between_its_bounds(ticks: list[tuple[float, int]]) -> None:
     admission = Admission(SETTINGS)
     for lag_s, wanted in ticks:
-        with ExitStack() as stack:
-            for _ in range(wanted):
-                if admission.refuses(is_heavy=True) is None:
-                    stack.enter_context(admission.answering(is_heavy=True))
+        with filled(admission, wanted):
             admission.observe_lag(lag_s)
         assert FEWEST <= admission.limit <= SETTINGS.max_heavy
