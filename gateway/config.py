@@ -138,8 +138,9 @@ class GatewaySettings(ServerSettings, LakeSections):
     @property
     def shedding_in_time(self) -> SheddingSettings:
         """``shedding`` as it fits the deadline: of that only a share may go by in waiting."""
-        max_wait_s = min(self.shedding.max_wait_s, self.federation.deadline_s * WAIT_SHARE)
-        return replace(self.shedding, max_wait_s=max_wait_s)
+        deadline_s = self.federation.deadline_s
+        max_wait_s = min(self.shedding.max_wait_s, deadline_s * WAIT_SHARE)
+        return replace(self.shedding, max_wait_s=max_wait_s, answer_s=deadline_s)
 
     @property
     def locates_data(self) -> bool:

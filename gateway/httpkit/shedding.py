@@ -6,6 +6,7 @@ process could not keep up with refusing, health never.
 """
 
 import asyncio
+import time
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +44,13 @@ _RETRY_AFTER_S: Final = (1, 2, 3)
 WAIT_SHARE: Final = 0.25
 """Of the time that a client waits, so much at most goes by before anything is done for it."""
 
+_SETTLE_SHARE: Final = 0.75
+"""Of the time that requests for offers take, so much is left to what they cost when all that are at
+work have to be answered one after the other, as when nodes let all of them wait."""
+
+_COUNTED: Final = 8
+"""Requests that have to have come or gone before what one costs is worked out anew."""
+
 _WAIT_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 _NEVER: Final = frozenset({"/livez", "/readyz", "/metrics"})
@@ -63,12 +71,16 @@ class SheddingSettings:
     ``max_waiting`` requests for offers that find no room wait their turn, for ``max_wait_s`` each,
     half of that while the queue does not get shorter, and never for more than a quarter of the time
     that the client waits. 0 of either: none waits.
+
+    Requests for offers take ``answer_s`` at most, as far as nobody says otherwise. No more are let
+    in than can be paid for in that time, by what one of them costs.
     """
 
     max_heavy: int = 256
     start_heavy: int = 16
     max_waiting: int = 64
     max_wait_s: float = 1.0
+    answer_s: float = 5.0
     max_requests: int = 4096
     high_lag_s: float = 0.1
     low_lag_s: float = 0.05
@@ -86,11 +98,36 @@ class Cause(StrEnum):
 _OF_WAITING: Final = frozenset({Cause.QUEUE_FULL, Cause.WAITED_TOO_LONG})
 
 
+class Cost:
+    """What one heavy request costs, in seconds of CPU. Other work done meanwhile counts too."""
+
+    def __init__(self) -> None:
+        self._used_s = 0.0
+        self._moves = 0
+        self.each_s: float | None = None
+        """None until enough have been seen."""
+
+    def moved(self) -> None:
+        """One has begun, which is half of its way, or ended, which is the other half."""
+        self._moves += 1
+
+    def used(self, cpu_s: float) -> None:
+        """So much was used while there were any."""
+        self._used_s += cpu_s
+        if self._moves < 2 * _COUNTED:
+            return
+        newest_s = 2 * self._used_s / self._moves
+        known_s = newest_s if self.each_s is None else self.each_s
+        self.each_s = known_s + (newest_s - known_s) * _SMOOTH
+        self._used_s, self._moves = 0.0, 0
+
+
 class Admission:
     """How many requests may be answered at the same time, learned from how late the loop is.
 
     Slow start, then additive increase and multiplicative decrease, as TCP does it with segments.
-    Knows no clock.
+    Where nodes keep requests waiting the loop is early until all of them are due: so there are also
+    no more than can be paid for in their time. Knows no clock.
     """
 
     def __init__(self, settings: SheddingSettings) -> None:
@@ -101,6 +138,7 @@ class Admission:
         self._all = 0
         self._lag_s = 0.0
         self._was_reached = False
+        self._cost = Cost()
 
     @property
     def limit(self) -> int:
@@ -112,9 +150,11 @@ class Admission:
         """How late the loop was lately."""
         return self._lag_s
 
-    def observe_lag(self, lag_s: float) -> None:
-        """The loop was so late; told at regular times."""
+    def observe(self, lag_s: float, cpu_s: float = 0.0) -> None:
+        """The loop was so late, and the process used so much; told at regular times."""
         settings = self._settings
+        if self._heavy:
+            self._cost.used(cpu_s)
         self._lag_s += (lag_s - self._lag_s) * _SMOOTH
         if min(lag_s, self._lag_s) > settings.high_lag_s:
             at_work = min(self._limit, self._heavy)
@@ -123,6 +163,9 @@ class Admission:
         elif max(lag_s, self._lag_s) < settings.low_lag_s and self._was_reached:
             grown = self._limit + max(1, self._limit // self._grow)
             self._limit = min(settings.max_heavy, grown)
+        if each_s := self._cost.each_s:
+            payable = int(_SETTLE_SHARE * settings.answer_s / each_s)
+            self._limit = min(self._limit, max(FEWEST, payable))
         self._was_reached = self._heavy >= self._limit
 
     def refuses(self, *, is_heavy: bool) -> Cause | None:
@@ -148,12 +191,16 @@ class Admission:
     def begin(self, *, is_heavy: bool) -> None:
         """A request is let in."""
         self._all += 1
-        self._heavy += is_heavy
+        if is_heavy:
+            self._heavy += 1
+            self._cost.moved()
 
     def end(self, *, is_heavy: bool) -> None:
         """It has been answered."""
         self._all -= 1
-        self._heavy -= is_heavy
+        if is_heavy:
+            self._heavy -= 1
+            self._cost.moved()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,6 +251,7 @@ class Shedding:
         self._turns: Turns[_Waiter] = Turns(settings.max_waiting, settings.max_wait_s)
         self._heavy = heavy
         self._turn = 0
+        self._used_s = time.process_time()
         shed = Counter(
             f"{prefix}requests_shed",
             "Requests turned away because of load.",
@@ -238,7 +286,9 @@ class Shedding:
 
     def observe_lag(self, lag_s: float) -> None:
         """The loop was so late; told at regular times."""
-        self._admission.observe_lag(lag_s)
+        used_s = time.process_time()
+        self._admission.observe(lag_s, used_s - self._used_s)
+        self._used_s = used_s
         self._limit.set(self._admission.limit)
         for waiter in self._turns:
             if waiter.is_gone:

@@ -73,17 +73,17 @@ def test_a_late_loop_lets_in_fewer_and_grows_again_when_it_keeps_up() -> None:
     admission = Admission(SETTINGS)
     with heavy(admission, MANY):
         for _ in range(4):
-            admission.observe_lag(LATE_S)
+            admission.observe(LATE_S)
         assert admission.limit < MANY
         assert not admission.has_room()
         cut = admission.limit
         # Between the marks nothing changes.
         for _ in range(10):
-            admission.observe_lag((SETTINGS.low_lag_s + SETTINGS.high_lag_s) / 2)
+            admission.observe((SETTINGS.low_lag_s + SETTINGS.high_lag_s) / 2)
         assert admission.limit == cut
     for _ in range(200):
         with filled(admission):
-            admission.observe_lag(0.0)
+            admission.observe(0.0)
     assert admission.limit == SETTINGS.max_heavy
 
 
@@ -91,7 +91,7 @@ def test_a_burst_is_let_in_by_and_by_where_it_makes_no_trouble() -> None:
     admission = Admission(SheddingSettings(max_heavy=3 * START, start_heavy=START))
     for _ in range(3):
         assert fill(admission) == START
-        admission.observe_lag(0.0)
+        admission.observe(0.0)
     assert admission.limit == 3 * START
 
 
@@ -99,18 +99,46 @@ def test_a_limit_that_nobody_needs_does_not_grow() -> None:
     admission = Admission(SETTINGS)
     with heavy(admission, MANY):
         for _ in range(10):
-            admission.observe_lag(LATE_S)
-    admission.observe_lag(0.0)
+            admission.observe(LATE_S)
+    admission.observe(0.0)
     cut = admission.limit
     for _ in range(50):
-        admission.observe_lag(0.0)
+        admission.observe(0.0)
     assert admission.limit == cut
+
+
+def test_no_more_are_let_in_than_can_be_paid_for_when_nodes_keep_all_of_them_waiting() -> None:
+    admission = Admission(SheddingSettings(max_heavy=1000, start_heavy=1000, answer_s=4.0))
+    let_in(admission, 1)
+    for _ in range(9):
+        with heavy(admission, 10):
+            pass
+        admission.observe(0.0, cpu_s=10 * 0.02)
+    # Each costs 20 ms; three quarters of four seconds pay for 150.
+    assert 140 <= fill(admission) <= 160
+
+
+def test_what_a_request_costs_is_not_learned_from_a_few_or_from_other_work() -> None:
+    admission = Admission(SheddingSettings(max_heavy=1000, start_heavy=1000, answer_s=4.0))
+    admission.observe(0.0, cpu_s=1000.0)
+    with heavy(admission, 3):
+        admission.observe(0.0, cpu_s=1.0)
+    assert fill(admission) == 1000
+
+
+def test_a_few_are_let_in_however_dear_they_are() -> None:
+    admission = Admission(SheddingSettings(answer_s=0.1))
+    for _ in range(5):
+        with heavy(admission, FEWEST * 2 if admission.limit > FEWEST else FEWEST):
+            admission.observe(0.0, cpu_s=100.0)
+        admission.observe(0.0)
+    assert fill(admission) == FEWEST
 
 
 def test_some_are_let_in_however_late_the_loop_is() -> None:
     admission = Admission(SETTINGS)
     for _ in range(100):
-        admission.observe_lag(20 * SETTINGS.high_lag_s)
+        admission.observe(20 * SETTINGS.high_lag_s)
     assert fill(admission) == FEWEST
     # It would wait for nothing: not even what costs little is let in now.
     assert admission.refuses(is_heavy=True) is Cause.EVENT_LOOP_LAG
@@ -120,22 +148,22 @@ def test_reading_and_accepting_go_on_long_after_there_is_no_room_for_asking() ->
     admission = Admission(SETTINGS)
     with heavy(admission, MANY):
         for _ in range(20):
-            admission.observe_lag(5 * SETTINGS.high_lag_s)
+            admission.observe(5 * SETTINGS.high_lag_s)
         assert not admission.has_room()
         assert admission.refuses(is_heavy=False) is None
         for _ in range(20):
-            admission.observe_lag(20 * SETTINGS.high_lag_s)
+            admission.observe(20 * SETTINGS.high_lag_s)
         assert admission.refuses(is_heavy=False) is Cause.EVENT_LOOP_LAG
         for _ in range(20):
-            admission.observe_lag(0.0)
+            admission.observe(0.0)
         assert admission.refuses(is_heavy=False) is None
 
 
 def test_one_late_tick_is_an_accident() -> None:
     admission = Admission(SETTINGS)
     with heavy(admission, MANY):
-        admission.observe_lag(1.5 * SETTINGS.high_lag_s)
-        admission.observe_lag(0.0)
+        admission.observe(1.5 * SETTINGS.high_lag_s)
+        admission.observe(0.0)
     assert admission.limit == SETTINGS.max_heavy
 
 
@@ -144,5 +172,5 @@ def test_the_limit_stays_between_its_bounds(ticks: list[tuple[float, int]]) -> N
     admission = Admission(SETTINGS)
     for lag_s, wanted in ticks:
         with filled(admission, wanted):
-            admission.observe_lag(lag_s)
+            admission.observe(lag_s)
         assert FEWEST <= admission.limit <= SETTINGS.max_heavy
