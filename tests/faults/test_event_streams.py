@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -39,6 +40,7 @@ in the test's own process included, on two cores that had other work."""
 
 SLOW = 8
 LONG = "x" * 4000
+BATCH = 500
 MANY = 8000
 """Events of 4 KB: more than fit into the buffers of both ends and the queue."""
 
@@ -160,20 +162,24 @@ async def test_a_thousand_watch_a_thousand_sessions(
         assert await metric(http, gateway, "http_requests_in_flight") == 1
 
 
-async def write_long(database: Database, count: int) -> None:
+async def write_long(database: Database, count: int, seen: Sequence[int]) -> None:
+    """Write so many, no faster than whoever has ``seen`` them reads: the test may be slow."""
     events, now = EventStore(), datetime.now(UTC)
-    for _ in range(count // 500):
+    for written in range(0, count, BATCH):
+        await eventually(partial(_keeps_up, seen, written), CUT_OFF_S)
         async with database.transaction() as tx:
-            for _ in range(500):
+            for _ in range(BATCH):
                 await events.add(tx, Event(now, "noted", "gateway", detail=LONG))
 
 
-async def read_until(stream: EventsSeen, position: int) -> list[int]:
-    """The positions seen up to this one."""
-    seen: list[int] = []
+async def _keeps_up(seen: Sequence[int], written: int) -> bool:
+    return len(seen) >= written - BATCH
+
+
+async def read_until(stream: EventsSeen, position: int, seen: list[int]) -> None:
+    """Note the positions seen up to this one."""
     while not seen or seen[-1] < position:
         seen.append(int((await stream.cloud_event())["id"]))
-    return seen
 
 
 def slow_socket(url: str) -> socket.socket:
@@ -219,16 +225,19 @@ async def test_the_slow_are_cut_off_without_harm_to_the_others(
                 await eventually(all_watch)
                 before = memory_of(gateway.pid)
                 async with asyncio.TaskGroup() as group:
-                    reading = group.create_task(read_until(quick, MANY))
-                    group.create_task(write_long(database, MANY))
+                    seen: list[int] = []
+                    group.create_task(read_until(quick, MANY, seen))
+                    group.create_task(write_long(database, MANY, seen))
                     # At once: those who are cut off and still take nothing are let go a moment
                     # later, and are not told why.
                     await eventually(all_cut_off, CUT_OFF_S)
                     assert (memory_of(gateway.pid) - before) / SLOW < MAX_SLOW_BYTES
                     positions, others, last_id = await asyncio.to_thread(what_came, slow[0])
-                assert reading.result() == list(range(1, MANY + 1))
+                assert seen == list(range(1, MANY + 1))
         assert others == ["overrun"]
         assert positions == list(range(1, len(positions) + 1))
         assert last_id == str(positions[-1])
         async with watching(http, f"{gateway.url}/events", last_id=last_id) as again:
-            assert await read_until(again, MANY) == list(range(positions[-1] + 1, MANY + 1))
+            rest: list[int] = []
+            await read_until(again, MANY, rest)
+            assert rest == list(range(positions[-1] + 1, MANY + 1))

@@ -26,8 +26,9 @@ from tests.support.waiting import eventually, until
 
 SITES: Final = 16
 DEADLINE_S: Final = 3.0
-MARGIN_S: Final = 1.5
-"""Allowed beyond the deadline: two cores have the gateway, the sites and those who ask."""
+MARGIN_S: Final = 2.5
+"""Allowed beyond the deadline: two cores have the gateway, the sites, those who ask, and whatever
+else is tested."""
 
 TOO_MUCH: Final = 5
 SECONDS: Final = 2.0

@@ -100,7 +100,7 @@ async def test_the_old_version_serves_while_the_next_one_migrates_and_after(
             began = loop.time()
             async with later_gateway(nursery, store_of_gateways, data_dir) as child:
                 took_s = loop.time() - began
-                before = traffic.kinds["well"]
+                before = traffic.kinds.total()
                 uuid = (await federation.client.ask(minimal_request())).document["offers"][0][
                     "meta"
                 ]["uuid"]
