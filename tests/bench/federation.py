@@ -19,6 +19,7 @@ from pathlib import Path
 from time import sleep
 from typing import Final
 
+from gateway.assembly.keeping import UNKEPT_AFTER_S
 from gateway.settings import AskingSettings
 from tests.bench.measure import Caller, Started, cpu_s, load, running
 
@@ -216,7 +217,8 @@ async def measure_cpu(target: Target, nodes: Sequence[str], seconds: float, path
 
 
 async def until_idle(target: Target) -> None:
-    """Wait until the target has nothing left to do."""
+    """Wait until the target has nothing left to do. It lets go of holds only a while later."""
+    await asyncio.sleep(UNKEPT_AFTER_S + _IDLE_S)
     used_s = _IDLE_S
     while used_s > _IDLE_S / 10:
         before_s = cpu_s(target.process.pid)
