@@ -12,7 +12,6 @@ import structlog
 from gateway.config import GatewaySettings, load_gateway_settings
 from gateway.errors import StoreUnavailableError
 from gateway.httpkit.logs import configure_logging
-from gateway.httpkit.server_settings import LogFormat
 from gateway.httpkit.settings import SettingsError, describe
 from gateway.stores.migrating import SchemaTooNewError
 
@@ -49,9 +48,7 @@ def _print_openapi(settings: GatewaySettings) -> int:
 def _serve(settings: GatewaySettings, options: argparse.Namespace) -> int:
     if options.listen is not None:
         settings = replace(settings, listen=options.listen)
-    is_json = settings.log_format is LogFormat.JSON or (
-        settings.log_format is LogFormat.AUTO and not sys.stderr.isatty()
-    )
+    is_json = settings.log_format.is_json_on(sys.stderr)
     configure_logging(json=is_json, level=settings.log_level.value)
     is_worker = options.socket_fd is not None
     if options.workers > 1 and not is_worker:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from gateway.httpkit.logs import configure_logging
-from gateway.httpkit.server_settings import LogFormat
 from gateway.httpkit.settings import SettingsError, describe
 from node_stub.arguments import DRAINING
 from node_stub.config import NodeSettings, load_node_settings
@@ -57,9 +56,7 @@ def _serve(settings: NodeSettings, options: argparse.Namespace) -> int:
 
     if options.listen is not None:
         settings = replace(settings, listen=options.listen)
-    is_json = settings.log_format is LogFormat.JSON or (
-        settings.log_format is LogFormat.AUTO and not sys.stderr.isatty()
-    )
+    is_json = settings.log_format.is_json_on(sys.stderr)
     configure_logging(json=is_json, level=settings.log_level.value)
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TextIO
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
@@ -32,6 +32,10 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     JSON = "json"
     CONSOLE = "console"
+
+    def is_json_on(self, stream: TextIO) -> bool:
+        """Whether events are written to the stream as JSON."""
+        return self is LogFormat.JSON or (self is LogFormat.AUTO and not stream.isatty())
 
 
 class LogLevel(StrEnum):

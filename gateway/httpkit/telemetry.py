@@ -138,7 +138,7 @@ def route_of(request: web.Request) -> str:
     return UNMATCHED if resource is None else resource.canonical
 
 
-def _request_id() -> str:
+def new_request_id() -> str:
     """An id like that of ``uuid4``, which nobody need be unable to guess.
 
     Entropy of the system's would have this thread let go of the interpreter, and wait for it.
@@ -154,7 +154,7 @@ def make_request_middleware(
     @web.middleware
     async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID, "")
-        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else _request_id()
+        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else new_request_id()
         request[_REQUEST_ID_KEY] = request_id
         # Requests on one connection share a task and so its context.
         structlog.contextvars.clear_contextvars()

@@ -5,7 +5,6 @@ aiohttp answers it by itself, before any application: 400 in plain text, whateve
 
 from http import HTTPStatus
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -18,6 +17,7 @@ from gateway.httpkit.errors import (
     RequestLineTooLongProblem,
 )
 from gateway.httpkit.problems import problem_response
+from gateway.httpkit.telemetry import new_request_id
 from gateway.wire.headers import REQUEST_ID
 from gateway.wire.problem import ProblemError
 
@@ -71,7 +71,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what cannot be read; it always closes the connection."""
-        request_id = uuid4().hex
+        request_id = new_request_id()
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             # A defect outside of the middleware: aiohttp logs it, and knows if an answer is out.
             super().handle_error(request, status, exc, message)
