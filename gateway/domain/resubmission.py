@@ -135,19 +135,25 @@ def outlook(
     grace_s: float,
     last_error: str | None,
     now: datetime,
-) -> Document:
+) -> Document | None:
     """What is said of a session that has not run and whose node does not answer.
 
     ``stage`` is None where nobody wishes it to be asked for elsewhere; ``since`` is when the
-    silence began, if that has been noticed.
+    silence began, if that has been noticed. None where another has taken its place, which the link
+    to that one says.
     """
+    if stage is Stage.MOVED:
+        return None
+    if stage is Stage.CALLED_OFF:
+        # Its node was heard again, and is watched from now on as it was at first.
+        stage, since = Stage.WATCHING, None
     values = {
         "node": node,
         "since": format_instant((since or now).replace(microsecond=0)),
         "grace_s": f"{grace_s:g}",
         "why": last_error or "nobody has answered yet",
     }
-    kind, template = _OUTLOOKS.get(stage, _OUTLOOKS[None])
+    kind, template = _OUTLOOKS[stage]
     return message(kind, MessageLevel.WARN, template, values, now)
 
 

@@ -214,9 +214,10 @@ class SessionService:
                 command = await self._stores.commands.find(reader, row.uuid)
                 moves = await self._stores.resubmissions.around(reader, row.uuid)
                 links = await self._links(reader, row, moves)
+                waits = why is not None and await self._waits(reader, row)
             if command is not None and command.phase in {row.asked, SessionPhase.CANCELLED}:
                 notes.append(self._pending(row, command))
-            if why is not None and (note := self._outlook(row, moves)) is not None:
+            if waits and (note := self._outlook(row, moves)) is not None:
                 notes.append(note)
         return SessionReading(row, caller.owns(row.owner), tuple(notes), links)
 
@@ -236,10 +237,17 @@ class SessionService:
                 links.append(moved_from(before.uuid, before.node, move.changed))
         return tuple(links)
 
+    async def _waits(self, reader: Transaction, row: SessionRow) -> bool:
+        """Whether a session has not run as of now.
+
+        The row was read before its node was asked. Others may have heard of it meanwhile, and
+        ended what was wished for it.
+        """
+        standing = await self._stores.resubmissions.standing(reader, row.uuid)
+        return standing is not None and standing.phase in BEFORE_RUNNING
+
     def _outlook(self, row: SessionRow, moves: Sequence[Resubmission]) -> Document | None:
         """What becomes of a session that has not run and whose node is silent."""
-        if row.phase not in BEFORE_RUNNING:
-            return None
         move = next((move for move in moves if move.session == row.uuid), None)
         return outlook(
             move.stage if move else None,

@@ -3,10 +3,11 @@
 Each is a class of the product with one thing left out; the product itself carries no switches.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,13 +15,19 @@ from gateway.clients.broker import BrokerClient, CallContext, SessionReply
 from gateway.clients.exchange import NodeError, NodeTimeoutError
 from gateway.services.acceptance import AcceptanceService
 from gateway.services.caller import Caller
+from gateway.services.idempotency import IdempotencyService, Reservation
 from gateway.services.letting_go import LettingGoService
+from gateway.services.resubmission import ResubmissionService
 from gateway.services.verdicts import Delivered, Undelivered
 from gateway.stores.commands import Command, CommandStore
 from gateway.stores.database import Transaction, to_micros
+from gateway.stores.idempotency import IdempotencyStore, KeyRow
+from gateway.stores.resubmissions import Resubmission, ResubmissionStore, Standing
 from gateway.stores.sessions import SessionRow, SessionStore
 from gateway.wire.phases import SessionPhase
 from tests.model.gateways import Parts
+
+_LONG_AGO: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,56 @@ class _DropsWhatIsPending(AcceptanceService):
         return True
 
 
+class _SeesNobodyBack(ResubmissionStore):
+    """Takes no notice of what a node that was lost has shown since."""
+
+    async def standing(self, tx: Transaction, session: UUID) -> Standing | None:
+        standing = await super().standing(tx, session)
+        return standing and Standing(SessionPhase.ACCEPTED, _LONG_AGO)
+
+
+class _LeavesTheLost(ResubmissionService):
+    """Does not end what the lost node has, once another has accepted."""
+
+    async def _end_lost(self, held: Resubmission) -> None:
+        await self._save(held, due_s=None)
+
+
+class _SavesTheKeyAfter(IdempotencyService):
+    """Keeps which request a key belongs to only once that is answered."""
+
+    @asynccontextmanager
+    async def reserving(
+        self, *, key: str | None, path: str, owner: str, fingerprint: bytes
+    ) -> AsyncIterator[Reservation]:
+        assert key is not None, "only such requests are made here"
+        async with self._database.reading() as reader:
+            row = await reader.fetch_one("SELECT offerset FROM idempotency WHERE key = ?", (key,))
+        if row is not None:
+            yield Reservation(UUID(row["offerset"]), is_answered=True)
+            return
+        reservation = Reservation(self._mint())
+        yield reservation
+        async with self._database.transaction() as tx:
+            await self._keys.reserve(
+                tx,
+                owner=owner,
+                path=path,
+                key=key,
+                digest=hashlib.sha256(fingerprint).hexdigest(),
+                offerset=reservation.offerset,
+                holder=self._self,
+                now=self._clock.now(),
+            )
+
+
+class _HeedsNoBody(IdempotencyStore):
+    """Knows a key by its name alone."""
+
+    async def reserve(self, tx: Transaction, *, digest: str, **key: Any) -> KeyRow:
+        return replace(await super().reserve(tx, digest=digest, **key), digest=digest)
+
+
 BUGS: Final[Sequence[Bug]] = (
     Bug(
         name="the node is told before the intent is saved",
@@ -203,6 +260,34 @@ BUGS: Final[Sequence[Bug]] = (
         bound=1,
         shows="aa runs at n1 and is shown as EXPIRED",
         parts=Parts({"AcceptanceService": _DropsWhatIsPending}),
+    ),
+    Bug(
+        name="a lost node that is back is not heeded",
+        scenario="its node comes back",
+        bound=2,
+        shows="aa is replaced, and was RUNNING",
+        parts=Parts(resubmissions=_SeesNobodyBack),
+    ),
+    Bug(
+        name="a lost node is not told",
+        scenario="its node is lost",
+        bound=0,
+        shows="aa and d1 both run",
+        parts=Parts({"ResubmissionService": _LeavesTheLost}),
+    ),
+    Bug(
+        name="a key is saved after its request",
+        scenario="one key, asked twice",
+        bound=1,
+        shows="the key was answered 2002 for one, and 1002 for one",
+        parts=Parts({"IdempotencyService": _SavesTheKeyAfter}),
+    ),
+    Bug(
+        name="a key is any request's",
+        scenario="one key, two requests",
+        bound=0,
+        shows="for one, and 1002 for another",
+        parts=Parts(keys=_HeedsNoBody),
     ),
 )
 """Each is found by the model within its bound, and its scenario is without fault otherwise."""

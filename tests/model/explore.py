@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from tests.model.gateways import Parts
 from tests.model.moves import Move, Moves
 from tests.model.promises import Ledger
+from tests.model.rest import rest_key
 from tests.model.scenarios import Scenario
 from tests.model.schedule import Course, Outcome, Player
 from tests.model.store import SharedStore
@@ -137,7 +138,7 @@ class Explorer:
                 return None
             if not self._is_new((world.trace.key, moves.last)):
                 return Course.CUT
-            if world.is_idle and not self._is_new((world.rest_key(), ledger.state())):
+            if world.is_idle and not self._is_new((rest_key(world), ledger.state())):
                 return Course.JOINED
             return None
 

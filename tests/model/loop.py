@@ -79,8 +79,8 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         """A task; one that a task starts is named after it, the same in every order of events."""
         parent = asyncio.current_task(self)
-        if parent is not None and name is None:
-            name = parent.get_name()
+        if parent is not None and context is None:
+            name = f"{parent.get_name()}.{name}" if name else parent.get_name()
             self._children[name] += 1
             name = f"{name}.{self._children[name]}"
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
@@ -170,11 +170,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         Python ends a coroutine only by running its clean-up: what it may reach refuses the dead.
         """
         owner.is_dead = True
-        for task in reversed(owner.tasks):
+        context = Context()
+        context.run(OWNER.set, owner)
+        while owner.tasks:  # a clean-up may start others
+            task = owner.tasks.pop()
             if not task.done():
-                task._log_destroy_pending = False
-                _close(task.get_coro())
-        owner.tasks.clear()
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                context.run(_close, task.get_coro())
         self._ready = deque(h for h in self._ready if _owner_of(h) is not owner)
         self._timers = [entry for entry in self._timers if _owner_of(entry[2]) is not owner]
         heapq.heapify(self._timers)

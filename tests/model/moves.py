@@ -25,6 +25,7 @@ class Fault(StrEnum):
     STORE = "store"
     STALL = "stall"
     FORGET = "forget"
+    VANISH = "vanish"
 
 
 NETWORK: Final = frozenset({Fault.LOSE, Fault.REFUSE, Fault.BUSY, Fault.DELAY, Fault.COPY})
@@ -115,6 +116,9 @@ class Moves:
             if one not in beginning:
                 yield self._going_on(one, cost)
                 cost = 1
+        for node in self._back():
+            yield Move(f"{node} is back", cost, partial(self._world.come_back, node))
+            cost = 1
         for duty in self._world.overdue():
             for name in GATEWAYS:
                 if not self._world.has_begun(name, duty):
@@ -124,13 +128,25 @@ class Moves:
         for one in beginning:
             yield self._going_on(one, cost)
             cost = 1
-        if cost == 0 and (at_s := self._world.next_due_s()) is not None:
+        if cost:
+            return
+        if self._world.done_without:
+            node = min(self._world.done_without)
+            yield Move(f"{node} is back", 0, partial(self._world.come_back, node))
+        elif (at_s := self._world.next_due_s()) is not None:
             yield self._jump(at_s, 0, "time passes")
+
+    def _back(self) -> list[str]:
+        now_s = self._world.loop.now_s
+        return [node for node, back_s in self._world.lost.items() if back_s <= now_s]
 
     def _going_on(self, one: Waiting | Message, cost: int) -> Move:
         world, activity = self._world, activity_of(one.label)
         if isinstance(one, Waiting):
             return Move(one.label, cost, partial(world.let_go_on, one, Turn.RUNS), activity)
+        if one.reply is None and one.node in world.lost:
+            act = partial(world.fail, one, _NO_CONNECTION)
+            return Move(f"{one.text} finds no connection", cost, act, activity)
         if one.reply is None:
             return Move(f"{one.text} arrives", cost, partial(world.arrive, one), activity)
         return Move(f"reply to {one.text} arrives", cost, partial(world.deliver, one), activity)
@@ -139,7 +155,7 @@ class Moves:
         """What nobody waits for may arrive at any time; that was paid for when it came to be."""
         for message in self._world.messages.values():
             is_new = not message.was_late or self._world.is_new_for(message.node)
-            if message.is_late and is_new:
+            if message.is_late and is_new and message.node not in self._world.lost:
                 act = partial(self._world.arrive, message)
                 yield Move(f"late {message.text} arrives", 0, act)
 
@@ -169,6 +185,8 @@ class Moves:
             lost = partial(world.fail, one, partial(NodeLostError, Stage.BODY))
             yield Fault.LOSE, f"reply to {one.text} is lost", lost
             return
+        if one.node in world.lost:
+            return
         lost = partial(world.fail, one, partial(NodeLostError, Stage.HEADERS))
         refused = partial(world.fail, one, _NO_CONNECTION)
         yield Fault.LOSE, f"{one.text} is lost", lost
@@ -183,7 +201,10 @@ class Moves:
                 if world.is_new_for(name) and not all(task.done() for task in gateway.owner.tasks):
                     yield Move(f"{name} is killed", 1, partial(world.crash, name))
         if is_busy:
-            waited = [m.until_s for m in world.messages.values() if not m.is_late]
+            now_s = world.loop.now_s
+            waited = [
+                m.until_s for m in world.messages.values() if not m.is_late and m.until_s > now_s
+            ]
             if waited and Fault.DELAY in faults:
                 yield self._jump(min(waited), 1, "nobody answers in time")
             if Fault.STALL in faults:
@@ -193,6 +214,19 @@ class Moves:
             for node in world.nodes.values():
                 if node.sessions and world.is_new_for(node.name):
                     yield Move(f"{node.name} forgets", 1, partial(world.forget, node.name))
+        yield from self._comings_and_goings()
+
+    def _comings_and_goings(self) -> Iterator[Move]:
+        """Of nodes that are about to be spoken to; at no other time does it make a difference."""
+        world = self._world
+        spoken_to = {m.node for m in world.messages.values() if m.reply is None and not m.is_late}
+        for name in sorted(spoken_to):
+            if name in self._back():
+                continue
+            if name in world.lost:
+                yield Move(f"{name} is back", 1, partial(world.come_back, name))
+            elif Fault.VANISH in self._faults:
+                yield Move(f"{name} is lost", 1, partial(world.vanish, name))
 
     def _jump(self, until_s: float, cost: int, text: str) -> Move:
         passed_s = until_s - self._world.loop.now_s

@@ -16,6 +16,7 @@ from gateway.clients.exchange import (
     Timeouts,
 )
 from gateway.wire.documents import from_json
+from gateway.wire.headers import FEDERATION_BUDGET_MS, IDEMPOTENCY_KEY
 from tests.model.loop import Owner
 from tests.model.store import DeadOwnerError
 
@@ -27,8 +28,9 @@ NODE_SCHEME: Final = "http://"
 class Message:
     """One exchange under way. ``reply`` is None until its node has answered.
 
-    It is late once nobody waits for it any more: its sender gave up, or died. ``cause`` is the
-    event that it was last moved by; ``was_late`` that it was late before that event.
+    Whoever sent it waits until ``until_s`` at least; ``key`` is the idempotency key of it. It is
+    late once nobody waits for it any more: its sender gave up, or died. ``cause`` is the event
+    that it was last moved by; ``was_late`` that it was late before that event.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Message:
     body: bytes | None
     until_s: float
     answered: asyncio.Future[Reply]
+    key: str | None = None
     reply: Reply | None = None
     is_copy: bool = False
     cause: int = 0
@@ -47,12 +50,16 @@ class Message:
     """What it asks of whom, as it is shown."""
 
     def __post_init__(self) -> None:
-        what = from_json(self.body)["value"] if self.body else self.method
-        self.text = f"{what} {self.path[10:12]} to {self.node} ({self.label})"
+        if self.path.startswith("/requests"):
+            what = "request"
+        else:
+            wanted = from_json(self.body)["value"] if self.body else self.method
+            what = f"{wanted} {self.path[10:12]}"
+        self.text = f"{what} to {self.node} ({self.label})"
 
-    def state(self) -> tuple[str, str, str, bytes]:
+    def state(self) -> tuple[str, ...]:
         """What it comes to when it arrives late."""
-        return (self.node, self.method, self.path, self.body or b"")
+        return (self.node, self.method, self.path, str(self.body), self.key or "")
 
     @property
     def is_late(self) -> bool:
@@ -69,6 +76,7 @@ class Message:
             self.body,
             self.until_s,
             self.answered,
+            self.key,
             is_copy=True,
             cause=self.cause,
         )
@@ -100,11 +108,16 @@ class SimTransport:
         progress: Progress | None = None,
     ) -> Reply:
         """Send one request, and wait for its answer as long as there is time."""
-        del headers, progress
         if self._owner.is_dead:
             raise DeadOwnerError
-        if timeouts.until <= self._loop.time():
+        now_s = self._loop.time()
+        if timeouts.until <= now_s:
             raise NodeTimeoutError(Stage.CONNECT)
+        if progress is not None:
+            progress.stage, progress.may_have_acted = Stage.HEADERS, True
+        # Answers that are no longer waited for are read on for a while, and come when they come.
+        budget_ms = headers.get(FEDERATION_BUDGET_MS)
+        until_s = timeouts.until if budget_ms is None else now_s + int(budget_ms) / 1000
         node, _, path = url.removeprefix(NODE_SCHEME).partition("/")
         answered: asyncio.Future[Reply] = self._loop.create_future()
         self._send(
@@ -115,8 +128,9 @@ class SimTransport:
                 method,
                 f"/{path}",
                 body,
-                timeouts.until,
+                until_s,
                 answered,
+                headers.get(IDEMPOTENCY_KEY),
             )
         )
         try:

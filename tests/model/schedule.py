@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +11,18 @@ from functools import partial
 from typing import Final
 from unittest import mock
 
+from gateway.services import idempotency
 from tests.model.gateways import Parts
 from tests.model.loop import StuckLoopError
 from tests.model.moves import Move, Moves
+from tests.model.plays import Play
 from tests.model.promises import Judge, Ledger
-from tests.model.scenarios import Play, Scenario, nodes_of, seed
+from tests.model.scenarios import Scenario, nodes_of, seed
 from tests.model.store import SharedStore
 from tests.model.world import World
 
-MAX_STEPS: Final = 300
-"""No schedule here needs a hundred; what goes on for longer does not come to rest."""
+MAX_STEPS: Final = 500
+"""None has been seen to need three hundred; what goes on for longer does not come to rest."""
 
 
 class Course(StrEnum):
@@ -66,10 +69,11 @@ class Player:
 
     def play(self, choose: Chooser, is_seen: Seen = _never) -> Outcome:
         """Play one schedule to its end, or to the first broken promise."""
-        with self._store.undone(), self._parts.in_place(), _unspread():
+        with self._store.undone(), self._parts.in_place(), _unspread(), _patient(), _abandoned():
             self._store.now(lambda tx: seed(tx, self._scenario))
             nodes = nodes_of(self._scenario)
-            world = World(self._store, nodes, self._parts)
+            is_watched = self._scenario.is_watched
+            world = World(self._store, nodes, self._parts, is_watched=is_watched)
             asyncio._set_running_loop(world.loop)
             try:
                 return self._play(world, choose, is_seen)
@@ -78,7 +82,7 @@ class Player:
                 asyncio._set_running_loop(None)
 
     def _play(self, world: World, choose: Chooser, is_seen: Seen) -> Outcome:
-        ledger = Ledger()
+        ledger = self._scenario.ledger()
         play = Play(world, ledger)
         for name, script in self._scenario.scripts.items():
             world.add_client(name, partial(script, play))
@@ -108,6 +112,25 @@ class Player:
         else:
             broken = f"no rest after {MAX_STEPS} steps"
         return Outcome(events, broken, world.trace.key, Course.PLAYED, ledger.log)
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Who waits for another gateway's answer looks twice until that is taken for gone, not ten
+    times: each look is two events, and would show what the one before has."""
+    with mock.patch.object(idempotency, "LOOK_S", idempotency.GONE_S / 2):
+        yield
+
+
+@contextmanager
+def _abandoned() -> Iterator[None]:
+    """What generators of a killed gateway would still do at their end is not done by anybody."""
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=lambda _: None)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*before)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from gateway.errors import StoreUnavailableError
+from gateway.wire.documents import from_json
 from gateway.wire.phases import SessionPhase
-from tests.model.__main__ import main
+from tests.model.__main__ import main, named
 from tests.model.explore import Explorer
 from tests.model.loop import Owner, SimLoop, StuckLoopError
-from tests.model.nodes import START_S
+from tests.model.nodes import OFFERED_FOR_S, START_S, SimNode
 from tests.model.report import TokenError, from_token, token_of
 from tests.model.scenarios import SCENARIOS
 from tests.model.store import GatewayDatabase, HeldAcrossWaitError, SharedStore, Turn
@@ -115,6 +116,51 @@ def test_a_loop_that_never_waits_is_found_out(loop: SimLoop) -> None:
         loop.run()
 
 
+def test_what_a_clean_up_of_the_killed_begins_is_not_run(loop: SimLoop) -> None:
+    written: list[str] = []
+
+    async def write() -> None:
+        written.append("after its death")
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(5)
+        finally:
+            loop.create_task(write())
+
+    owner = Owner("g0")
+    asyncio._set_running_loop(loop)
+    try:
+        loop.start(work(), name="work", owner=owner)
+        loop.run()
+        loop.kill(owner)
+        loop.run()
+    finally:
+        asyncio._set_running_loop(None)
+    assert written == []
+    assert owner.tasks == []
+
+
+# -- nodes ----------------------------------------------------------------------------------------
+
+
+def test_under_one_key_a_node_holds_one_thing() -> None:
+    node = SimNode("n1")
+    first, again, other = (
+        node.answer("POST", "/requests?limit=2", b"{}", START_S, key) for key in ("k", "k", "l")
+    )
+    assert first == again
+    assert first.body != other.body
+    assert len(node.sessions) == 2
+
+
+def test_what_a_node_no_longer_holds_it_does_not_offer_again() -> None:
+    node = SimNode("n1")
+    node.answer("POST", "/requests", b"{}", START_S, "k")
+    late = node.answer("POST", "/requests", b"{}", START_S + OFFERED_FOR_S, "k")
+    assert from_json(late.body)["offers"] == []
+
+
 # -- the store ------------------------------------------------------------------------------------
 
 
@@ -173,6 +219,23 @@ def test_without_faults_the_one_who_asks_gets_it(store: SharedStore) -> None:
         assert outcome.broken is None, scenario.name
     told = Explorer(store, SCENARIOS[0]).replay(()).told
     assert told[-1].endswith(f"is {SessionPhase.ACCEPTED.value}")
+
+
+def test_without_faults_the_work_of_a_lost_node_moves_and_ends_there(store: SharedStore) -> None:
+    outcome = Explorer(store, named("its node is lost")).replay(())
+    assert outcome.broken is None
+    told = [event for event in outcome.events if event.startswith(("ACCEPTED", "CANCELLED"))]
+    assert [one.split(" (")[0] for one in told] == [
+        "ACCEPTED d1 to n2",
+        *["CANCELLED aa to n1"] * 2,
+    ]
+
+
+def test_a_gateway_that_dies_over_a_request_under_a_key_is_waited_for(store: SharedStore) -> None:
+    outcome = Explorer(store, named("one key, asked twice")).replay(((2, 5),))
+    assert outcome.broken is None
+    assert outcome.events[2] == "g0 is killed"
+    assert outcome.told[-1] == "bob is answered 1002 for one", "begun by the one that died"
 
 
 def test_the_same_choices_make_the_same_schedule(store: SharedStore) -> None:

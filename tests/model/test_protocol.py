@@ -1,4 +1,5 @@
-"""No schedule of the accept protocol breaks a promise: all up to a bound, and some beyond.
+"""No schedule of the accept protocol, of a resubmission or of requests under one key breaks a
+promise: all up to a bound, and some beyond.
 
 ``make model`` explores a hundred thousand of them; here are so many as a minute has room for.
 """
@@ -15,9 +16,6 @@ from tests.model.store import SharedStore
 BOUND: Final = 2
 """Faults and interruptions in one schedule."""
 
-AT_MOST: Final = 500
-"""Distinct schedules of one scenario, at some 3 ms each."""
-
 WALKS: Final = range(50)
 """Seeds of the random schedules with as many faults as come."""
 
@@ -25,9 +23,9 @@ WALKS: Final = range(50)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_no_schedule_up_to_a_bound_breaks_a_promise(store: SharedStore, scenario: Scenario) -> None:
     explorer = Explorer(store, scenario)
-    found = explorer.explore(BOUND, AT_MOST)
+    found = explorer.explore(BOUND, scenario.at_most)
     assert found is None, report(found)
-    assert explorer.counts.distinct == AT_MOST or explorer.counts.complete == BOUND
+    assert explorer.counts.distinct == scenario.at_most or explorer.counts.complete == BOUND
     assert explorer.counts.complete >= 1
 
 

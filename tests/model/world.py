@@ -6,20 +6,24 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from gateway.clients.exchange import NodeError, Reply
 from gateway.errors import StoreUnavailableError
-from gateway.stores.database import to_micros
-from tests.model.gateways import Parts, SimGateway
+from gateway.services.idempotency import GONE_S
+from tests.model.gateways import COMMANDS, SESSIONS, Parts, SimGateway
 from tests.model.loop import Owner, SimLoop
 from tests.model.network import Message, SimTransport
-from tests.model.nodes import START_S, SimNode, instant
+from tests.model.nodes import START_S, SimNode
 from tests.model.store import GatewayDatabase, SharedStore, Turn
 from tests.model.survey import survey_of
 from tests.model.trace import STORE, Trace
 
 GATEWAYS: Final = ("g0", "g1")
 """Two replicas on one store."""
+
+AWAY_S: Final = SESSIONS.follow_s + SESSIONS.resubmit_after_s + COMMANDS.lease_s + 10.0
+"""How long a node stays lost: it is looked for twice, others are asked, who does so may die."""
 
 T = TypeVar("T")
 
@@ -40,10 +44,13 @@ class Waiting:
 class World:
     """Everything there is in one schedule.
 
-    ``failures`` is what may never happen and did; ``survey`` what the store says.
+    ``failures`` is what may never happen and did; ``survey`` what the store says. Where it
+    ``is_watched`` both gateways run from the beginning, and hear how long a node is silent.
     """
 
-    def __init__(self, store: SharedStore, nodes: list[SimNode], parts: Parts) -> None:
+    def __init__(
+        self, store: SharedStore, nodes: list[SimNode], parts: Parts, *, is_watched: bool = False
+    ) -> None:
         self.store = store
         self.loop = SimLoop(START_S)  # type: ignore[abstract]  # what nobody here asks of a loop
         self.trace = Trace()
@@ -52,6 +59,8 @@ class World:
         self.messages: dict[str, Message] = {}
         self.clients: dict[str, asyncio.Task[None]] = {}
         self.failures: list[str] = []
+        self.asleep: dict[str, float] = {}
+        """Clients that come back later, and when."""
         self.forgot: set[str] = set()
         """Nodes that have lost their memory: what ran there runs no more."""
         self.survey = survey_of(store)
@@ -61,12 +70,14 @@ class World:
         self._counts: Counter[str] = Counter()
         self._calls: list[tuple[Owner, asyncio.Future[Any]]] = []
         self._sent: list[Message] = []
+        self.lost: dict[str, float] = {n.name: START_S + AWAY_S for n in nodes if n.is_lost}
+        """Nodes that nobody reaches, and when each is back at the latest."""
         self.gateways: dict[str, SimGateway] = {}
         """Those that have had something to do; a replica without is as good as not started."""
         self.has_changed = True
         """Whether the last event has changed the store or a node."""
-
-    # -- gateways -------------------------------------------------------------------------------
+        if is_watched:
+            self.gateways = {name: self._new_gateway(name) for name in GATEWAYS}
 
     def gateway(self, name: str) -> SimGateway:
         """A gateway that runs, started if need be."""
@@ -96,10 +107,15 @@ class World:
             self._sent.append(message)
 
         database = GatewayDatabase(self.store, owner, take_turn, note)
+
+        def mint() -> UUID:
+            self._counts[name] += 1
+            kind = 0x10 * (1 + GATEWAYS.index(name))
+            return UUID(bytes=bytes([kind, self._counts[name]]).ljust(16, b"\0"))
+
         transport = SimTransport(self.loop, owner, send, lambda: self._numbered(_task_name()))
-        return SimGateway(
-            owner, self.loop, database, transport, list(self.nodes.values()), self._parts
-        )
+        nodes = list(self.nodes.values())
+        return SimGateway(owner, self.loop, database, transport, nodes, self._parts, mint)
 
     def crash(self, name: str) -> None:
         """Kill a gateway with everything it was at; it is started again when there is a call.
@@ -153,6 +169,13 @@ class World:
             await script()
 
         self.clients[name] = self.loop.start(run(), name=name, owner=None)
+
+    async def later(self, after_s: float) -> None:
+        """Have a client do nothing for so long."""
+        name = _task_name()
+        self.asleep[name] = self.loop.now_s + after_s
+        await asyncio.sleep(after_s)
+        del self.asleep[name]
 
     async def call(self, name: str, work: Callable[[SimGateway], Coroutine[Any, Any, T]]) -> T:
         """Have a gateway do something for a client, and wait for its answer.
@@ -225,27 +248,7 @@ class World:
             all(one.owner is None for one in self.waiting.values())
             and all(message.is_late for message in self.messages.values())
             and not any(gateway.busy for gateway in self.gateways.values())
-        )
-
-    def rest_key(self) -> tuple[object, ...]:
-        """All that the future of an idle world depends on, with the times counted from now.
-
-        Left out is what gateways remember of nodes' speed and failures: it is never what decides
-        an acceptance.
-        """
-        now_s, micros = self.loop.now_s, to_micros(instant(self.loop.now_s))
-        commands = self.store.rows(
-            "SELECT session, phase, attempts, due - ?, give_up - ? FROM commands ORDER BY session",
-            micros,
-            micros,
-        )
-        return (
-            tuple(one.seen_from(now_s) for one in self.survey.sessions),
-            tuple(tuple(row) for row in commands),
-            tuple(node.state() for node in self.nodes.values()),
-            tuple(sorted(message.state() for message in self.messages.values())),
-            tuple(sorted(self.waiting)),
-            tuple(sorted(self.forgot)),
+            and all(task.done() for g in self.gateways.values() for task in g.owner.tasks)
         )
 
     async def _wait(self, label: str, owner: Owner | None) -> Turn:
@@ -274,6 +277,19 @@ class World:
         self.forgot.add(node)
         self.nodes[node].forget()
 
+    def vanish(self, node: str) -> None:
+        """Nobody reaches a node any more, for longer than is waited for it."""
+        self.trace.changes(node)
+        self.nodes[node].is_lost = True
+        self.lost[node] = self.loop.now_s + AWAY_S
+
+    def come_back(self, node: str) -> None:
+        """A node is there again, with all that it had."""
+        self.trace.changes(node)
+        self.has_changed = True
+        self.nodes[node].is_lost = False
+        del self.lost[node]
+
     # -- the network ----------------------------------------------------------------------------
 
     def arrive(self, message: Message) -> None:
@@ -281,7 +297,9 @@ class World:
         self._move(message, message.node)
         self.has_changed = True
         node = self.nodes[message.node]
-        reply = node.answer(message.method, message.path, message.body, self.loop.now_s)
+        reply = node.answer(
+            message.method, message.path, message.body, self.loop.now_s, message.key
+        )
         if message.is_late:
             del self.messages[message.label]
         else:
@@ -309,6 +327,7 @@ class World:
     def fail(self, message: Message, error: Callable[[], NodeError]) -> None:
         """A gateway learns that there will be no reply."""
         self._move(message, message.owner.name)
+        self.trace.looks_at(message.node)
         del self.messages[message.label]
         message.answered.set_exception(error())
 
@@ -324,24 +343,35 @@ class World:
         now_s = self.loop.now_s
         return [duty for duty, at in self._agenda() if at is not None and at <= now_s]
 
+    @property
+    def done_without(self) -> set[str]:
+        """The lost nodes of which it is settled what becomes of their sessions."""
+        survey = self.survey
+        awaited = {move.session for move in survey.moves if move.due_s is not None}
+        return set(self.lost) - {one.node for one in survey.sessions if one.uuid in awaited}
+
     def next_due_s(self) -> float | None:
         """When something happens by itself, if everybody waits."""
         now_s = self.loop.now_s
-        times = [self.loop.next_timer(), *(at for _, at in self._agenda())]
+        times = [self.loop.next_timer(), *self.lost.values(), *(at for _, at in self._agenda())]
         return min((at for at in times if at is not None and at > now_s), default=None)
 
     def stalls_s(self) -> list[float]:
         """Moments that change what may be done, for somebody who is slow to pass."""
         now_s, survey = self.loop.now_s, self.survey
-        times = {survey.command_s, survey.expiry_s}
+        times = {survey.command_s, survey.expiry_s, survey.resubmit_s}
+        if survey.is_being_asked and sum(not answer.done() for _, answer in self._calls) > 1:
+            times.add(now_s + GONE_S)
         return sorted(at for at in times if at is not None and at > now_s)
 
     def _agenda(self) -> tuple[tuple[str, float | None], ...]:
         survey = self.survey
         return (
             ("outbox", survey.command_s),
+            ("unkept", survey.unkept_s),
             ("expire", survey.expiry_s),
             ("follow", survey.follow_s(self.nodes)),
+            ("resubmit", survey.resubmit_s),
         )
 
     def close(self) -> None:

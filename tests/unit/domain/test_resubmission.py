@@ -90,12 +90,20 @@ def test_what_has_been_heard_again_or_ended_is_not_replaced(phase: SessionPhase)
     assert heard == can_run_no_more
 
 
-@pytest.mark.parametrize("stage", [None, Stage.WATCHING, Stage.ASKING, Stage.GIVEN_UP])
+@pytest.mark.parametrize("stage", [None, *(stage for stage in Stage if stage is not Stage.MOVED)])
 def test_every_outlook_is_a_whole_sentence(stage: Stage | None) -> None:
     said = outlook(stage, node="alpha", since=T0, grace_s=900.0, last_error=None, now=T0)
     assert said is not None
     assert "${" not in said["message"]
     assert "alpha" in said["message"]
+    assert (said["kind"] == "urn:not-resubmitted") == (stage is None)
+
+
+def test_of_what_has_moved_its_link_alone_says_what_becomes_of_it() -> None:
+    said = outlook(
+        Stage.MOVED, node="alpha", since=T0, grace_s=900.0, last_error=None, now=after(seconds=1)
+    )
+    assert said is None
 
 
 def test_a_link_has_the_url_under_which_its_reader_came() -> None:
