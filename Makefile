@@ -68,10 +68,13 @@ bench: install  ## the figures of performance.md's goals, as ratios to baselines
 openapi: install  ## the OpenAPI document of the gateway on standard output
 	@$(BIN)/execbroker-gateway openapi
 
-lock:  ## write requirements.lock anew from the ranges in pyproject.toml
+LOCKED := --quiet --universal --python-version 3.11 --no-strip-extras --no-emit-index-url --no-annotate --generate-hashes --custom-compile-command "make lock"
+
+lock:  ## write requirements.lock anew from the ranges in pyproject.toml, and of that the part for the image
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --no-emit-index-url --no-annotate --generate-hashes --all-extras --group dev pyproject.toml --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile $(LOCKED) --all-extras --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile $(LOCKED) --extra postgres --extra uvloop --constraints requirements.lock pyproject.toml -o k8s/requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
