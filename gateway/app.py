@@ -1,9 +1,7 @@
 """The composition root: the one place where the gateway's objects are built and wired."""
 
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
 from aiohttp import web
@@ -42,6 +40,7 @@ from gateway.httpkit.bearer.revoked import Revocations
 from gateway.httpkit.bearer.scheme import OidcScheme
 from gateway.httpkit.health import LIFECYCLE, Lifecycle, ReadinessCheck
 from gateway.httpkit.passwords import Passwords
+from gateway.httpkit.release import release
 from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
 from gateway.services.background import BackgroundService
@@ -70,9 +69,6 @@ from gateway.stores.revocations import SqlRevocationStore
 from gateway.stores.sessions import SessionStore
 from gateway.stores.unkept import UnkeptStore
 
-DISTRIBUTION: Final = "execbroker-gateway"
-"""The name under which this program is installed."""
-
 
 def build_app(
     settings: GatewaySettings,
@@ -97,7 +93,7 @@ def build_app(
         passwords,
         (*bearers_of(members), tokens),
     )
-    metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
+    metrics = HttpMetrics(PREFIX, release())
     audit = build_audit(database, clock, settings.audit, metrics)
     app = new_app(
         authenticator=authenticator,
@@ -131,7 +127,7 @@ def build_app(
         app,
         authenticator=authenticator,
         title="ExecutionBroker federation gateway",
-        version=version(DISTRIBUTION),
+        version=release(),
         description="One URL in front of many ExecutionBroker services.",
         public_url=settings.public_url,
     )
@@ -221,7 +217,7 @@ def _add_services(
         database=database,
         registry=registry,
         installation=installation,
-        release=version(DISTRIBUTION),
+        release=release(),
         lifecycle=app[LIFECYCLE],
         clock=clock,
     )

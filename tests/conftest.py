@@ -8,7 +8,14 @@ import structlog
 from aiohttp import web_app
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.postgres", "tests.support.stores"]
+from tests.support.nursery import Nursery, running_nursery
+
+pytest_plugins = [
+    "tests.support.engines",
+    "tests.support.postgres",
+    "tests.support.rucio",
+    "tests.support.stores",
+]
 
 settings.register_profile(
     "default",
@@ -18,6 +25,25 @@ settings.register_profile(
 )
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(trylast=True)  # hypothesis marks its tests in this hook too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage is not measured in properties: to trace a hundred examples of each takes longer than
+    to try them, and other tests run the same lines."""
+    for item in items:
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker("no_cover")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Not all versions of pytest and pytest-xdist fit together: nothing fails, but the tests of a
+    group are spread over the workers, and what they share is started in each of them."""
+    if not getattr(session.config.option, "loadgroup", False):
+        return
+    for item in session.items:
+        if item.get_closest_marker("xdist_group"):
+            assert "@" in item.nodeid, f"pytest-xdist has put it in no group: {item.nodeid}"
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +63,17 @@ def plain_log() -> Iterator[None]:
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, renderer])
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def nursery_of_this_run() -> Iterator[Nursery]:
+    """It takes two seconds to start: one for all modules."""
+    with running_nursery() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nursery(nursery_of_this_run: Nursery) -> Iterator[Nursery]:
+    """Programs that start at once. What a module leaves running ends with it."""
+    yield nursery_of_this_run
+    nursery_of_this_run.clear()

@@ -29,7 +29,8 @@ RUN_DEADLINE_S: Final = 20
 
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.shared
+# One worker generates the client, and uses it.
+pytestmark = [pytest.mark.shared, pytest.mark.xdist_group("generated-client")]
 
 REQUEST: Final[Json] = {
     "executable": {

@@ -25,6 +25,8 @@ from tests.support.node_requests import FULL
 EXAMPLES: Final = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
 USUAL_EXAMPLES: Final = 10
 
+ROOT: Final = Path(__file__).parents[2]
+
 NAMES: Final = {
     "policy": ["balanced", "soonest"],
     "nodes": ["alpha"],
@@ -156,11 +158,13 @@ async def test_a_service_keeps_to_the_document_it_serves(
             document = shallow(document)
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         (tmp_path / "schemathesis.toml").write_text(settings(await found_under(url)))
+        # Hypothesis keeps its tables of Unicode there: to make them takes five seconds.
+        storage = {"HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis")}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", "openapi.json"),
             *("--url", url, "--phases", phases),
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, **storage, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -8,7 +8,6 @@ what it keeps from others: all else is the same.
 """
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ from tests.support.crash_labels import Label, Moment
 from tests.support.crash_runs import Run, labelled_gateway, running_sites, uuids_of
 from tests.support.crashing import is_request, is_update_of, ran_at
 from tests.support.lost_node import WISH, kinds_of, message_of
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.proxy import Moment as Passing
 from tests.support.proxy import Weather, running_proxy
 from tests.support.stores import Store
@@ -238,12 +237,6 @@ async def check(run: Run) -> None:
 
 
 # -- the runs --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 def is_enough(store: Store, label: Label) -> bool:

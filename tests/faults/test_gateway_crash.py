@@ -4,7 +4,7 @@ After a restart every session that the client was told of is there and comes to 
 of an offer set ever ran at any node, and nothing stays held once expiry has passed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from tests.support.crashing import (
     killable_federation,
 )
 from tests.support.gateway import Answer, GatewayUnderTest
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.proxy import Applies, Gate, Moment
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
@@ -32,12 +32,6 @@ RUNS_ON: Final = SimulatedSettings(
     prepare_s=0, run_s=0, release_s=0.01, hang=frozenset({JobStep.RUN})
 )
 """Work that ends only when it is cancelled."""
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 def offers_of(answer: Answer | None) -> list[Document]:

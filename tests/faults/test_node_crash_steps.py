@@ -8,7 +8,7 @@ outside of it, by triggers in the file in which its platform keeps its jobs.
 import asyncio
 import copy
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ from tests.support.crash_campaign import (
 from tests.support.crash_labels import Label
 from tests.support.crashing import ran_at
 from tests.support.node import ADMIN, Answer, NodeClient, process_config
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
@@ -299,12 +299,6 @@ def check(run: Run) -> None:
 
 
 # -- the runs --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Kill a node between any two steps of offer, accept and execute: its gateway loses nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +22,13 @@ from tests.support.crashing import (
 )
 from tests.support.gateway import Answer, GatewayUnderTest, running_gateway
 from tests.support.node import NodeClient, node_settings, running_node
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.proxy import Moment
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
 LIVES_LONG: Final = {"count": 2, "expires_s": 20, "min_expires_s": 1}
 """Offers that outlive a restart of their node."""
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 def offers_of(answer: Answer | None) -> list[Document]:

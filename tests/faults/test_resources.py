@@ -16,7 +16,7 @@ import pytest
 from gateway.wire.documents import Document
 from tests.support.crashing import Federation, killable_federation
 from tests.support.gateway import Answer
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
 
@@ -29,12 +29,6 @@ LIVES_S: Final = 120
 """Offers here outlive every test: what lets go of them is the gateway."""
 
 RECOVERED_S: Final = 20.0
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 @asynccontextmanager

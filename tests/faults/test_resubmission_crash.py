@@ -1,7 +1,7 @@
 """Kill the gateway at every step of a resubmission: the work moves once and leaves nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -17,19 +17,13 @@ from tests.support.crashing import (
 )
 from tests.support.gateway import GatewayUnderTest
 from tests.support.lost_node import WISH, LostNode, accept_at_alpha, kinds_of, two_nodes
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.proxy import Applies, Moment
 from tests.support.waiting import eventually
 
 UNDERWAY: Final = ("ACCEPTED", "WAITING", "PREPARING", "AVAILABLE")
 BEGUN: Final = {"urn:resubmission-asking", "urn:resubmitted-as"}
 SESSIONS: Final = QUICK_SECTIONS["sessions"] | {"follow_s": 0.1, "resubmit_after_s": 1.0}
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 @asynccontextmanager

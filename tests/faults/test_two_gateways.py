@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.support.crashing import (
 from tests.support.gateway import Answer, GatewayUnderTest
 from tests.support.lost_node import RUNS_ON
 from tests.support.node import QUICK
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.pair import STRICT
 from tests.support.postgres import PostgresServer
 from tests.support.problems import problem
@@ -49,12 +49,6 @@ PATIENT: Final[Document] = {
 """For races, in which no node is late only because the machine is busy."""
 
 KEY: Final = "the-one-request"
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ The old one is the program as it is; the next version is it with one more step o
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from tests.support.crashing import Federation, killable_federation
 from tests.support.gateway import Answer, GatewayUnderTest
 from tests.support.later_gateway import MIGRATES_S, OLDEST, ON_POSTGRES
 from tests.support.node import ADMIN
-from tests.support.nursery import Child, EndedAtStartError, Nursery, running_nursery
+from tests.support.nursery import Child, EndedAtStartError, Nursery
 from tests.support.pair import STRICT
 from tests.support.requests import minimal_request
 from tests.support.stores import Store
@@ -27,12 +27,6 @@ LIVES_S: Final = 120
 """No offer here expires."""
 
 LATER: Final = len(MIGRATIONS) + 1
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 @asynccontextmanager

@@ -1,14 +1,11 @@
 """Container engines for tests: Docker Engine, Podman service and image registry, all private.
 
 Each has its own directory, socket and network bridge, so that any number run side by side; each is
-ended by its process id, and nothing of it is left. To use them, name the fixtures in a conftest::
-
-    from tests.support.engines import docker_engine, podman_engine, engine, registry  # noqa: F401
-
-``docker_engine`` and ``podman_engine`` are an :class:`Engine` for the whole test run, ``engine`` is
-both in turn, ``registry`` is the address of a registry on loopback that both may pull from. A test
-that stops and starts an engine takes one of its own: ``private_engine`` (both in turn, no bridge).
-A missing engine skips the test, or fails it where EB_REQUIRE names ``docker`` or ``podman``.
+ended by its process id, and nothing of it is left. A pytest plugin: ``docker_engine`` and
+``podman_engine`` are an :class:`Engine` for the whole test run, ``engine`` is both in turn,
+``registry`` is the address of a registry on loopback that both may pull from. A test that stops and
+starts an engine takes one of its own: ``private_engine`` (both in turn, no bridge). A missing
+engine skips the test, or fails it where EB_REQUIRE names ``docker`` or ``podman``.
 
     engine.url        unix:///tmp/eb-…/engine.sock, for DockerSettings(socket=…)
     engine.name       docker or podman
@@ -43,6 +40,9 @@ from tests.support.required import required
 START_S: Final = 20.0
 STOP_S: Final = 20.0
 CALL_S: Final = 30.0
+
+ENGINES: Final = ("docker", "podman")
+"""Each has one engine for all its tests, so they run in one process."""
 
 NOFILE: Final = 20_000
 """Open files per container; Podman's default is above what a machine may allow."""
@@ -251,6 +251,8 @@ def running_podman(registry: str | None = None, *, has_network: bool = True) -> 
             "CONTAINERS_CONF": f"{root}/containers.conf",
             "CONTAINERS_STORAGE_CONF": f"{root}/storage.conf",
             "CONTAINERS_REGISTRIES_CONF": f"{root}/registries.conf",
+            # Asked what it is, Podman has dpkg find its packages: half a second each time.
+            "DPKG_ADMINDIR": f"{root}/no-packages",
         }
         yield from _running(Engine("podman", root, command, environ))
 
@@ -379,14 +381,16 @@ def podman_engine(registry: str) -> Iterator[Engine]:
         yield running
 
 
-@pytest.fixture(params=["docker", "podman"])
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ENGINES]
+)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Both engines, one after the other. What a test leaves on it is an error of that test."""
     found: Engine = request.getfixturevalue(f"{request.param}_engine")
     return found
 
 
-@pytest.fixture(params=["docker", "podman"])
+@pytest.fixture(params=ENGINES)
 def private_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine that this test may stop and start; no network."""
     _need_engine(request.param)

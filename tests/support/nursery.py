@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -112,6 +112,10 @@ class Nursery:
             raise EndedAtStartError
         return replace(child, url=json.loads(said)["url"])
 
+    def clear(self) -> None:
+        """End whatever still runs of all that it started."""
+        _end_children_of(self._process.pid)
+
 
 @contextmanager
 def running_nursery() -> Iterator[Nursery]:
@@ -135,7 +139,6 @@ def _serve_orders() -> None:
     for name in _LOADED:
         import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets those that have ended
-    children: list[int] = []
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
@@ -147,13 +150,15 @@ def _serve_orders() -> None:
             _redirect(1, folder / "output", os.O_WRONLY)
             _redirect(2, folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os._exit(programs[order["module"]](order["arguments"]))
-        children.append(pid)
         print(pid, flush=True)
-    for pid in children:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    _end_children_of(os.getpid())
+
+
+def _end_children_of(parent: int) -> None:
+    """By what the kernel says: the number of one that has ended may be another's by now."""
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _redirect(number: int, path: Path, flags: int) -> None:

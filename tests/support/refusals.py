@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from gateway.wire.documents import Document
 from tests.support.node_requests import verdict_on
@@ -24,7 +25,7 @@ def row(why: str, document: Document, kind: str, path: str, *values: object) -> 
     return Row(why, document, kind, path, tuple(str(value) for value in values))
 
 
-def parameters(rows: Sequence[Row]) -> list[pytest.ParameterSet]:
+def parameters(rows: Sequence[Row]) -> list[ParameterSet]:
     """The rows as parameters, each under its own name."""
     return [pytest.param(case, id=case.why.replace(" ", "_")) for case in rows]
 

@@ -1,12 +1,9 @@
 """A real Rucio for tests: a server of its own on SQLite, with six sites and data made to be tricky.
 
 It runs from a venv that ``.ci/rucio`` makes, since it pins libraries that ours must not. Everything
-is on loopback and in one temporary folder. Name the fixture in a conftest or a test module::
-
-    from tests.support.rucio import rucio  # noqa: F401
-
-``rucio`` is a seeded :class:`RucioServer` for the whole test run. A test that stops or pauses it
-uses the methods of the server, and gives it back running.
+is on loopback and in one temporary folder. A pytest plugin: ``rucio`` is a seeded
+:class:`RucioServer` for the whole test run. A test that stops or pauses it uses the methods of the
+server, and gives it back running; all of them are in the xdist group ``rucio``.
 """
 
 import json

@@ -18,7 +18,7 @@ from gateway.sections.lake_settings import (
 )
 from gateway.wire.secret import Secret
 from tests.support.oidc_issuer import CLIENT_ID, CLIENT_SECRET, SUBJECT, running_issuer
-from tests.support.rucio import ACCOUNT, RucioServer, rucio
+from tests.support.rucio import ACCOUNT, RucioServer
 from tests.support.rucio_lake import Lake, running_lake
 from tests.support.rucio_seed import (
     BLOCKED,
@@ -34,7 +34,6 @@ from tests.support.rucio_seed import (
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.xdist_group("rucio"), pytest.mark.timeout(240)]
-__all__ = ["rucio"]
 
 HASTY = LocatingSettings(
     failing_s=0.4, failures=3, rest_s=0.3, silence_s=3, closed_s=0.001, open_s=0.001

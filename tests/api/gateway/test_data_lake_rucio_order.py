@@ -16,12 +16,11 @@ from tests.support.faulty_nodes import running
 from tests.support.gateway import running_gateway
 from tests.support.plain_node import PlainNode
 from tests.support.requests import minimal_request
-from tests.support.rucio import RucioServer, rucio
+from tests.support.rucio import RucioServer
 from tests.support.rucio_lake import SITE_SETTINGS, lake_settings, running_lake, skao
 from tests.support.rucio_seed import COMPLETE, GB, SCOPE, SITES, TAPE, SeededSite
 
 pytestmark = [pytest.mark.xdist_group("rucio"), pytest.mark.timeout(240)]
-__all__ = ["rucio"]
 
 
 def _rtt_s(one: SeededSite, other: SeededSite) -> float:

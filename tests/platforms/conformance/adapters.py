@@ -18,6 +18,7 @@ from tests.platforms.conformance.workspace_kits import (
     NotebookKit,
     PlainKit,
 )
+from tests.support.engines import ENGINES
 from tests.support.required import required
 
 
@@ -56,9 +57,6 @@ def _docker(request: pytest.FixtureRequest, data_dir: Path) -> Kit:
 def _podman(request: pytest.FixtureRequest, data_dir: Path) -> Kit:
     return DockerKit(data_dir, *request.getfixturevalue("podman_image"))
 
-
-ENGINES: Final = ("docker", "podman")
-"""Each has one engine for all its tests, so they run in one process."""
 
 KITS: Final[dict[str, Callable[[pytest.FixtureRequest, Path], Kit]]] = {
     "simulated": _simulated,

@@ -8,23 +8,18 @@ import pytest
 from tests.platforms.conformance.adapters import ADAPTERS, KITS, parameters
 from tests.platforms.conformance.kits import Kit
 from tests.platforms.conformance.stage import Stage
-from tests.support.engines import (  # noqa: F401 - fixtures
-    Engine,
-    docker_engine,
-    podman_engine,
-    registry,
-)
+from tests.support.engines import Engine
 from tests.support.images import busybox
 
 
 @pytest.fixture(scope="session")
-def docker_image(docker_engine: Engine) -> tuple[Engine, str]:  # noqa: F811 - a fixture
+def docker_image(docker_engine: Engine) -> tuple[Engine, str]:
     """A Docker Engine, and the id of busybox on it."""
     return docker_engine, busybox(docker_engine)
 
 
 @pytest.fixture(scope="session")
-def podman_image(podman_engine: Engine) -> tuple[Engine, str]:  # noqa: F811 - a fixture
+def podman_image(podman_engine: Engine) -> tuple[Engine, str]:
     """A Podman service, and the id of busybox on it."""
     return podman_engine, busybox(podman_engine)
 

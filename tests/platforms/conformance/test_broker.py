@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
-
-import pytest
 
 from gateway.wire.documents import Document
 from gateway.wire.times import format_instant
@@ -16,19 +14,13 @@ from tests.platforms.conformance.broker import running_broker, slow_source
 from tests.platforms.conformance.kits import Kit
 from tests.platforms.conformance.stage import Stage
 from tests.support.node import NodeClient
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.waiting import eventually, until
 
 ENDED: Final = ("COMPLETED", "FAILED", "CANCELLED")
 
 SETTLED_S: Final = 40.0
 """Everything has come to its end long before, also on a machine with other work to do."""
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 async def accepted(client: NodeClient, request: Document) -> str:

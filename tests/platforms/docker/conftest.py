@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 
 from tests.platforms.docker.bench import Bench
-from tests.support.engines import (  # noqa: F401  # fixtures
-    Engine,
-    docker_engine,
-    engine,
-    podman_engine,
-    private_engine,
-    registry,
-)
+from tests.support.engines import Engine
 from tests.support.images import busybox
 
 Benches = Callable[..., Awaitable[Bench]]
@@ -48,6 +41,6 @@ async def new_bench(tmp_path: Path) -> AsyncIterator[Benches]:
 
 
 @pytest.fixture
-async def bench(engine: Engine, new_bench: Benches) -> Bench:  # noqa: F811  # a fixture
+async def bench(engine: Engine, new_bench: Benches) -> Bench:
     """A bench on each engine."""
     return await new_bench(engine)

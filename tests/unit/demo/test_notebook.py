@@ -15,6 +15,8 @@ NOTEBOOK: Final = Path(__file__).parents[3] / "config" / "demo" / "cube.ipynb"
 RUN_S: Final = 100
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
+pytestmark = pytest.mark.xdist_group("notebook")  # it runs once, not once in each worker
+
 
 def test_the_notebook_is_kept_without_what_a_run_leaves() -> None:
     notebook = json.loads(NOTEBOOK.read_text())

@@ -79,7 +79,9 @@ async def test_data_that_a_job_may_write_to_can_be_written_by_anybody(tmp_path: 
         assert file.parent.stat().st_mode & 0o777 == 0o777
 
 
-@pytest.mark.parametrize("content", [b"", b"x", CONTENT[: (1 << 20) + 1]])
+@pytest.mark.parametrize(
+    "content", [b"", b"x", CONTENT[: (1 << 20) + 1]], ids=["empty", "one-byte", "over-a-mebibyte"]
+)
 async def test_any_size_arrives(tmp_path: Path, content: bytes) -> None:
     async with running_archive() as archive:
         archive.add("/f", content)
