@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from gateway.httpkit.listen_address import ListenAddress, parse_listen
+from gateway.httpkit.listen_address import listen_argument
 
 MAX_WORKERS: Final = 64
 """More than any machine this was tried on has cores for; a slip of the finger is no request."""
@@ -18,7 +18,9 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="answer requests until told to stop")
     serve.add_argument("--config", type=Path, required=True, metavar="FILE")
-    serve.add_argument("--listen", type=_listen, metavar="HOST:PORT", help="instead of the file's")
+    serve.add_argument(
+        "--listen", type=listen_argument, metavar="HOST:PORT", help="instead of the file's"
+    )
     serve.add_argument("--data-dir", type=Path, default=Path(), metavar="DIR")
     serve.add_argument(
         "--workers",
@@ -34,13 +36,6 @@ def parser() -> argparse.ArgumentParser:
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
     openapi.add_argument("--config", type=Path, metavar="FILE")
     return made
-
-
-def _listen(text: str) -> ListenAddress:
-    try:
-        return parse_listen(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _count(text: str) -> int:

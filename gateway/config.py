@@ -13,7 +13,7 @@ from gateway.httpkit.files import CaFileField, FileField
 from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
 from gateway.httpkit.settings import NAME, SecretField, SettingsSchema, load_settings
-from gateway.httpkit.shedding import WAIT_SHARE, SheddingSettings
+from gateway.httpkit.shedding_settings import WAIT_SHARE, SheddingSchema, SheddingSettings
 from gateway.httpkit.tls import check_files
 from gateway.httpkit.url_field import HttpUrlField
 from gateway.sections.audit import AuditSchema
@@ -215,27 +215,6 @@ class _AskingSchema(SettingsSchema):
     hedge_share = fields.Float(validate=validate.Range(min=0, max=1))
 
 
-class _SheddingSchema(SettingsSchema):
-    settings_class: ClassVar[type] = SheddingSettings
-
-    max_heavy = fields.Integer(strict=True, validate=validate.Range(min=8, max=100_000))
-    start_heavy = fields.Integer(strict=True, validate=validate.Range(min=4, max=100_000))
-    max_waiting = fields.Integer(strict=True, validate=validate.Range(min=0, max=100_000))
-    max_wait_s = fields.Float(validate=validate.Range(min=0, max=60))
-    max_requests = fields.Integer(strict=True, validate=validate.Range(min=8, max=1_000_000))
-    high_lag_s = fields.Float(validate=validate.Range(min=0.01, max=60))
-    low_lag_s = fields.Float(validate=validate.Range(min=0.005, max=60))
-
-    @validates_schema
-    def check_lags(self, data: dict[str, Any], **_: Any) -> None:
-        """Between the two marks nothing changes; without a gap the limit would flutter."""
-        usual = SheddingSettings()
-        low_s = data.get("low_lag_s", usual.low_lag_s)
-        high_s = data.get("high_lag_s", usual.high_lag_s)
-        if low_s >= high_s:
-            raise ValidationError("must be less than shedding.high_lag_s", "low_lag_s")
-
-
 class _PlacementSchema(SettingsSchema):
     settings_class: ClassVar[type] = PlacementSettings
 
@@ -269,7 +248,7 @@ class GatewaySchema(ServerSchema, LakeSectionsSchema):
     federation = fields.Nested(_FederationSchema())
     transport = fields.Nested(_TransportSchema())
     asking = fields.Nested(_AskingSchema())
-    shedding = fields.Nested(_SheddingSchema())
+    shedding = fields.Nested(SheddingSchema())
     health = fields.Nested(HealthSchema())
     placement = fields.Nested(_PlacementSchema())
     sessions = fields.Nested(SessionsSchema())

@@ -31,6 +31,7 @@ from gateway.httpkit.operations import (
     request_schema,
     response_schema,
 )
+from gateway.httpkit.shedding import waited_s_of
 from gateway.wire.codecs.roots import ROOT_DOCUMENT, ROOT_OFFERSET, ROOT_SESSION
 from gateway.wire.documents import Document, to_canonical_json
 from gateway.wire.schemas.data import DataSchema
@@ -228,13 +229,17 @@ async def _read_order(request: web.Request) -> Order:
         _log.info("federated_request", path=passed)
     principal = require_principal(request)
     document = await read_body(request)
+    budget_ms = budget_ms_of(request)
+    if budget_ms is not None:
+        # What went by until it was its turn is gone for whoever asks, too.
+        budget_ms -= round(waited_s_of(request) * 1000)
     return Order(
         document=document,
         owner=principal.owner,
         path=request.path,
         digest=hashlib.sha256(to_canonical_json(document)).digest(),
         key=idempotency_key_of(request),
-        budget_ms=budget_ms_of(request),
+        budget_ms=budget_ms,
         root=federation_request_of(request),
     )
 

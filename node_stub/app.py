@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -23,7 +22,9 @@ from gateway.httpkit.bearer.scheme import OidcScheme
 from gateway.httpkit.health import LIFECYCLE, Lifecycle
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.rate_limits import RateLimits
+from gateway.httpkit.release import release
 from gateway.httpkit.server_settings import Reads
+from gateway.httpkit.shedding import Shedding
 from gateway.httpkit.telemetry import HttpMetrics
 from node_stub.api import NodeServices, add_api_routes
 from node_stub.archive import Archive
@@ -46,9 +47,6 @@ from node_stub.sessions import Sessions
 from node_stub.staging.room import BYTES_PER_GIB
 from node_stub.store import Store
 from node_stub.sweeper import Sweeper
-
-DISTRIBUTION: Final = "execbroker-gateway"
-"""The distribution that this package comes in, whose version is the node's."""
 
 HEAVY: Final = frozenset({("POST", "/requests"), ("POST", "/direct")})
 """Method and route of what takes up holds."""
@@ -90,11 +88,12 @@ def build_app(
     authenticator = Authenticator(
         Identities(store), settings.admin, settings.authentication, passwords, (tokens,)
     )
-    http_metrics = HttpMetrics(PREFIX, version(DISTRIBUTION))
+    http_metrics = HttpMetrics(PREFIX, release())
     app = new_app(
         authenticator=authenticator,
         metrics=http_metrics,
         lifecycle=Lifecycle({"database": store.is_open}),
+        shedding=Shedding(settings.shedding, HEAVY, PREFIX, http_metrics.registry),
         rate_limits=RateLimits(
             settings.rate_limits, time.monotonic, PREFIX, http_metrics.registry, heavy=HEAVY
         ),
@@ -115,7 +114,7 @@ def build_app(
         NodeMetrics(http_metrics.registry),
         installation,
     )
-    description = NodeDescription(settings, platform, installation, version(DISTRIBUTION))
+    description = NodeDescription(settings, platform, installation, release())
     membership = membership_of(settings, data_dir, description, app[LIFECYCLE])
     add_membership(app, membership)
     add_drain_routes(app, installation, membership.tell)
@@ -243,6 +242,6 @@ async def _fill_ledger(ledger: Ledger, sessions: Sessions, store: Store, clock: 
 def _described(settings: NodeSettings) -> dict[str, str]:
     return {
         "title": f"ExecutionBroker node {settings.name}",
-        "version": version(DISTRIBUTION),
+        "version": release(),
         "description": "Offers what one site can run, and runs what is accepted.",
     }

@@ -119,17 +119,18 @@ class Mover:
     def _copy(self, source: Path, target: Path) -> None:
         """Copy, leaving holes where there are zeros, and show it only when it is whole."""
         unfinished = self._workbench / "copy"
-        with _opened(source) as file, unfinished.open("wb") as made:
-            for chunk in self._chunks(file):
-                if chunk == _ZEROS[: len(chunk)]:
-                    made.seek(len(chunk), os.SEEK_CUR)
-                else:
-                    made.write(chunk)
-            made.truncate(made.tell())
         try:
+            with _opened(source) as file, unfinished.open("wb") as made:
+                for chunk in self._chunks(file):
+                    if chunk == _ZEROS[: len(chunk)]:
+                        made.seek(len(chunk), os.SEEK_CUR)
+                    else:
+                        made.write(chunk)
+                made.truncate(made.tell())
             unfinished.rename(target)
         except OSError:
-            unfinished.unlink()
+            # On a disk that is full it would take the room that others may have enough of.
+            unfinished.unlink(missing_ok=True)
             raise
 
     def _chunks(self, file: BinaryIO) -> Iterator[bytes]:

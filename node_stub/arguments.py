@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from gateway.httpkit.listen_address import parse_listen
+from gateway.httpkit.listen_address import listen_argument
 from node_stub.misbehave import arguments as misbehaving
 
 DRAINING: Final = {
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if name == "serve":
-            command.add_argument("--listen", type=parse_listen, metavar="HOST:PORT")
+            command.add_argument("--listen", type=listen_argument, metavar="HOST:PORT")
             command.add_argument("--data-dir", type=Path, default=Path(), metavar="DIR")
         if name in DRAINING:
             _add_draining(command)

@@ -13,10 +13,22 @@ measured meanwhile is off by no more. Three seconds are made up for in five minu
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Tells the time, which need not be the machine's."""
 
     def now(self) -> datetime:
         """The present instant, in UTC."""
+        ...
+
+    def behind_s(self) -> float:
+        """Seconds by which the machine's clock is ahead of this one."""
+        ...
+
+    def settle(self) -> float:
+        """Take over the machine's time: when nothing is measured; seconds by which it was ahead."""
+        ...
+
+    def on_machine(self, instant: datetime) -> datetime:
+        """What the machine's clock will show at an instant, for those who only have that one."""
         ...
 
 
@@ -26,6 +38,18 @@ class SystemClock:
     def now(self) -> datetime:
         """The present instant, in UTC."""
         return datetime.now(UTC)
+
+    def behind_s(self) -> float:
+        """Never."""
+        return 0.0
+
+    def settle(self) -> float:
+        """It is the machine's time already."""
+        return 0.0
+
+    def on_machine(self, instant: datetime) -> datetime:
+        """That instant."""
+        return instant
 
 
 class SteadyClock:
@@ -37,17 +61,21 @@ class SteadyClock:
     Parameters
     ----------
     wall
-        The machine's clock, which may be set.
+        Tells the machine's time, in UTC; its clock may be set.
     ticks
         Seconds since some fixed moment, which never jump.
     """
 
-    def __init__(self, wall: Clock | None = None, ticks: Callable[[], float] | None = None) -> None:
-        self._wall = wall or SystemClock()
+    def __init__(
+        self,
+        wall: Callable[[], datetime] | None = None,
+        ticks: Callable[[], float] | None = None,
+    ) -> None:
+        self._wall = wall or SystemClock().now
         self._ticks = ticks or seconds_since_boot
         self._lock = threading.Lock()
         self._ticked = self._ticks()
-        self._now = self._wall.now()
+        self._now = self._wall()
 
     def now(self) -> datetime:
         """The present instant, in UTC; never earlier than the last one that was told."""
@@ -55,7 +83,7 @@ class SteadyClock:
             ticks = self._ticks()
             passed_s = ticks - self._ticked
             self._ticked = ticks
-            behind_s = (self._wall.now() - self._now).total_seconds() - passed_s
+            behind_s = (self._wall() - self._now).total_seconds() - passed_s
             nearer_s = max(-SLEW * passed_s, min(behind_s, SLEW * passed_s))
             self._now += timedelta(seconds=passed_s + nearer_s)
             return self._now
@@ -64,13 +92,17 @@ class SteadyClock:
         """Take over the machine's time: when nothing is measured; seconds by which it was ahead."""
         before = self.now()
         with self._lock:
-            self._now = self._wall.now()
+            self._now = self._wall()
             return (self._now - before).total_seconds()
 
     def behind_s(self) -> float:
         """Seconds by which the machine's clock is ahead of this one."""
         now = self.now()
-        return (self._wall.now() - now).total_seconds()
+        return (self._wall() - now).total_seconds()
+
+    def on_machine(self, instant: datetime) -> datetime:
+        """What the machine's clock will show at an instant, if neither is set until then."""
+        return instant + timedelta(seconds=self.behind_s())
 
 
 def seconds_since_boot() -> float:

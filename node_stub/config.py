@@ -11,6 +11,7 @@ from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.membership.settings import JoinSettings, JoinsField
 from gateway.httpkit.server_settings import ServerSchema, ServerSettings
 from gateway.httpkit.settings import SettingsSchema, TypedSettingsSchema, load_settings
+from gateway.httpkit.shedding_settings import SheddingSchema, SheddingSettings
 from node_stub.fitting import Fit
 from node_stub.ledger import Amounts
 from node_stub.platforms.docker.settings import DockerSchema, DockerSettings
@@ -83,7 +84,9 @@ class ReconcilerSettings:
     ``attempts`` is how often a platform is asked again for what it failed to do, each time waiting
     twice as long, from ``backoff_s`` up to ``max_backoff_s``. ``call_timeout_s`` bounds one call:
     every call only begins something, so one that takes longer is stuck, and keeps a worker from
-    the others. ``stop_s`` and ``release_s`` bound what a platform may take in all.
+    the others. ``stop_s`` and ``release_s`` bound what a platform may take in all. ``archive_s`` is
+    how long it is tried to archive what came out of a session, waiting between the attempts as
+    above: long enough for somebody to come and make room. It is counted anew after a restart.
     """
 
     workers: int = 16
@@ -93,12 +96,22 @@ class ReconcilerSettings:
     call_timeout_s: float = 20.0
     stop_s: float = 60.0
     release_s: float = 600.0
+    archive_s: float = 86_400.0
 
     def wait_s(self, failures: int) -> float:
         """How long to wait after so many failures in a row."""
         # The exponent is bounded: a float overflows beyond 2**1023.
         doubled = self.backoff_s * 2.0 ** min(failures - 1, 64)
         return min(doubled, self.max_backoff_s)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSheddingSettings(SheddingSettings):
+    """As at a gateway, but generous: who asks a node is a gateway that has let in its share."""
+
+    start_heavy: int = 256
+    high_lag_s: float = 1.0
+    low_lag_s: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +141,7 @@ class NodeSettings(ServerSettings):
     staging: StagingSettings = field(default_factory=StagingSettings)
     reconciler: ReconcilerSettings = field(default_factory=ReconcilerSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    shedding: NodeSheddingSettings = field(default_factory=NodeSheddingSettings)
 
     @property
     def database_path(self) -> Path:
@@ -283,6 +297,7 @@ class ReconcilerSchema(SettingsSchema):
     call_timeout_s = fields.Float(validate=_SECONDS)
     stop_s = fields.Float(validate=_SECONDS)
     release_s = fields.Float(validate=_SECONDS)
+    archive_s = fields.Float(validate=_SECONDS)
 
 
 class RetentionSchema(SettingsSchema):
@@ -294,6 +309,12 @@ class RetentionSchema(SettingsSchema):
     offers_s = fields.Float(validate=_NOT_NEGATIVE)
     results_days = fields.Float(validate=_NOT_NEGATIVE)
     results_gib = fields.Float(validate=_NOT_NEGATIVE)
+
+
+class NodeSheddingSchema(SheddingSchema):
+    """Section ``shedding``."""
+
+    settings_class: ClassVar[type] = NodeSheddingSettings
 
 
 class NodeSchema(ServerSchema):
@@ -326,6 +347,7 @@ class NodeSchema(ServerSchema):
     staging = fields.Nested(StagingSchema())
     reconciler = fields.Nested(ReconcilerSchema())
     retention = fields.Nested(RetentionSchema())
+    shedding = fields.Nested(NodeSheddingSchema())
 
     @validates_schema
     def check_amounts(self, data: dict[str, Any], **_: Any) -> None:

@@ -1,7 +1,8 @@
 """What is due when: each session at most once, never in two hands."""
 
 import heapq
-from datetime import datetime
+import math
+from datetime import UTC, datetime
 from uuid import UUID
 
 
@@ -60,3 +61,12 @@ class DueQueue:
                 return at
             heapq.heappop(self._heap)
         return None
+
+
+def next_tick(now: datetime, every_s: float) -> datetime:
+    """The next multiple of the interval: sessions that are polled come due together, in one call.
+
+    Never less than half an interval away.
+    """
+    ticks = math.ceil(now.timestamp() / every_s + 0.5)
+    return datetime.fromtimestamp(ticks * every_s, UTC)

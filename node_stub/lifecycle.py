@@ -11,7 +11,7 @@ from typing import Final
 from gateway.wire.phases import ComponentPhase, SessionPhase
 from gateway.wire.times import format_instant
 from node_stub import reasons
-from node_stub.platforms.base import EndReason, JobPhase, Observation
+from node_stub.platforms.base import EndReason, JobPhase, Observation, Unarchived
 from node_stub.standing import Component, Decision, Intent, Limits, Note, Schedule, Standing
 
 _FINAL_COMPONENT: Final = {
@@ -90,6 +90,37 @@ def given_up(standing: Standing, reason: EndReason, detail: str, now: datetime) 
     note = Note(Component.COMPUTE, reasons.RELEASE_FAILED, values)
     failed = standing.aimed(SessionPhase.FAILED).with_components(
         ComponentPhase.FAILED, Component.COMPUTE
+    )
+    return Decision(_done(failed, now), notes=(note,))
+
+
+def unarchived(
+    standing: Standing,
+    left: Unarchived,
+    until: datetime,
+    seen: Observation | None,
+    now: datetime,
+    *,
+    is_told: bool,
+) -> Decision:
+    """What follows when a job is over and the archive cannot take what came out of it.
+
+    It is tried again until a time that the client is told once; after that the session fails, and
+    says that its work did not.
+    """
+    if seen is None:
+        return Decision(standing)
+    if seen.phase is JobPhase.GONE:
+        return _released(standing, seen, now)
+    values = {"detail": left.detail, "until": format_instant(until)}
+    if now < until:
+        action = None if seen.phase is JobPhase.STOPPING else Intent.RELEASE
+        notes = () if is_told else (Note(None, reasons.RESULTS_WAITING, values),)
+        return Decision(standing, action, wake=_earlier(until, seen.look_again), notes=notes)
+    values |= {"place": left.place, **_end_of(left.reason, left.exit_code)}
+    note = Note(None, reasons.RESULTS_UNARCHIVED, values)
+    failed = standing.aimed(SessionPhase.FAILED).with_components(
+        ComponentPhase.FAILED, Component.STORAGE
     )
     return Decision(_done(failed, now), notes=(note,))
 
@@ -191,10 +222,7 @@ def _as_seen(standing: Standing, seen: Observation) -> Standing:
 
 def _ended(standing: Standing, seen: Observation, now: datetime) -> Decision:
     """The job came to its end by itself."""
-    values = {
-        "reason": (seen.reason or EndReason.LOST).value,
-        "exit_code": "" if seen.exit_code is None else str(seen.exit_code),
-    }
+    values = _end_of(seen.reason, seen.exit_code)
     if seen.reason is EndReason.OK:
         note = Note(Component.COMPUTE, reasons.EXECUTION_ENDED, values)
         return Decision(_let_go(standing, now), Intent.RELEASE, notes=(note,))
@@ -203,6 +231,14 @@ def _ended(standing: Standing, seen: Observation, now: datetime) -> Decision:
     )
     note = Note(part, reason, {**values, "detail": seen.text})
     return _fail(_as_seen(standing, seen), part, note, now)
+
+
+def _end_of(reason: EndReason | None, exit_code: int | None) -> dict[str, str]:
+    """How a job ended, to be told."""
+    return {
+        "reason": (reason or EndReason.LOST).value,
+        "exit_code": "" if exit_code is None else str(exit_code),
+    }
 
 
 def _lost(standing: Standing, seen: Observation, now: datetime) -> Decision:

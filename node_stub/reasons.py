@@ -290,6 +290,17 @@ STORAGE_EXCEEDED: Final = Reason(
 RESULTS_FAILED: Final = Reason(
     "urn:results-failed", "What came out could not be kept or sent [${reason}][${detail}]"
 )
+RESULTS_WAITING: Final = Reason(
+    "urn:results-waiting",
+    "What came out cannot be archived [${detail}]; it stays where it is and is tried again until"
+    " [${until}]",
+    MessageLevel.WARN,
+)
+RESULTS_UNARCHIVED: Final = Reason(
+    "urn:results-unarchived",
+    "The work itself ended [${reason}] with exit code [${exit_code}], but what came out could not"
+    " be archived until [${until}][${detail}]; it still lies at the site in [${place}]",
+)
 EXECUTION_LOST: Final = Reason(
     "urn:execution-lost", "The platform no longer knows the execution [${phase}]"
 )

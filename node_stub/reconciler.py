@@ -6,7 +6,6 @@ two steps loses nothing and makes nothing twice.
 """
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from uuid import UUID
 
 import structlog
 
+from node_stub.backlog import Backlog
 from node_stub.clock import Clock, whole_second
 from node_stub.config import ReconcilerSettings
-from node_stub.due import DueQueue
+from node_stub.due import DueQueue, next_tick
 from node_stub.errors import StoreUnavailableError
 from node_stub.ledger import Ledger
 from node_stub.lifecycle import decide, given_up, resumed
@@ -32,6 +32,7 @@ from node_stub.platforms.base import (
     Observation,
     Platform,
     PlatformError,
+    UnarchivedError,
 )
 from node_stub.records import SessionRecord
 from node_stub.standing import Decision, Intent, Limits
@@ -90,6 +91,7 @@ class Reconciler:
         self._starting: dict[UUID, asyncio.Timeout] = {}
         self._checkpoints: dict[UUID, Checkpoint] = {}
         self._failures: dict[UUID, _Failure] = {}
+        self._backlog = Backlog(settings)
         self._unseen: dict[UUID, int] = {}
 
     def wake(self, session: UUID) -> None:
@@ -218,6 +220,8 @@ class Reconciler:
             now = self._clock.now()
             decision = self._decide(record, seen, now)
             after = record.decided(decision, seen, now)
+            if decision.notes:
+                transaction.afterwards(lambda: self._backlog.told(session))
             if _is_done(after):
                 await transaction.remove_checkpoint(session)
                 transaction.afterwards(lambda: self._forget(session))
@@ -235,10 +239,11 @@ class Reconciler:
         return after, decision
 
     def _decide(self, record: SessionRecord, seen: Observation | None, now: datetime) -> Decision:
-        if not self._is_hopeless(record):
-            return decide(record.standing, record.schedule, seen, now, self._limits)
-        failure = self._failures.pop(record.uuid)
-        return given_up(record.standing, failure.reason, failure.detail, now)
+        if self._is_hopeless(record):
+            failure = self._failures.pop(record.uuid)
+            return given_up(record.standing, failure.reason, failure.detail, now)
+        waiting = self._backlog.decision(record.uuid, record.standing, seen, now)
+        return waiting or decide(record.standing, record.schedule, seen, now, self._limits)
 
     def _is_hopeless(self, record: SessionRecord) -> bool:
         """Whether the platform has failed often enough at what the session is at."""
@@ -322,7 +327,7 @@ class Reconciler:
             unseen_s = self._settings.wait_s(1 + self._unseen.get(record.uuid, 0))
             looks.append(now + timedelta(seconds=unseen_s))
         elif not (looks and (seen.look_again or seen.phase is JobPhase.READY)):
-            looks.append(_next_tick(now, self._platform.poll_s))
+            looks.append(next_tick(now, self._platform.poll_s))
         if record.booking is not None:
             # Then at the latest it is seen that it goes on taking room.
             looks.append(datetime.fromtimestamp(record.booking.end, UTC))
@@ -330,6 +335,9 @@ class Reconciler:
 
     def _failed(self, session: UUID, intent: Intent | None, error: Exception) -> datetime:
         """Remember it; when to try again."""
+        if isinstance(error, UnarchivedError):
+            self._metrics.count_error("archive")
+            return self._backlog.failed(session, error.left, self._clock.now())
         before = self._failures.get(session)
         count = before.count + 1 if before is not None and before.intent is intent else 1
         reason = EndReason.NODE
@@ -359,20 +367,12 @@ class Reconciler:
         return self._checkpoints.get(session) or Checkpoint(session, self._platform.name)
 
     def _forget(self, session: UUID) -> None:
+        self._backlog.forget(session)
         for known in (self._checkpoints, self._failures, self._unseen):
             known.pop(session, None)
 
     def _lane(self, session: UUID) -> AbstractAsyncContextManager[object]:
         return self._troubled if session in self._failures else nullcontext()
-
-
-def _next_tick(now: datetime, every_s: float) -> datetime:
-    """The next multiple of the interval: sessions that are polled come due together, in one call.
-
-    Never less than half an interval away.
-    """
-    ticks = math.ceil(now.timestamp() / every_s + 0.5)
-    return datetime.fromtimestamp(ticks * every_s, UTC)
 
 
 def _is_done(record: SessionRecord) -> bool:

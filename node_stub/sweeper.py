@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from node_stub.archive import Archive
-from node_stub.clock import Clock, SteadyClock, whole_second
+from node_stub.clock import Clock, whole_second
 from node_stub.config import RetentionSettings
 from node_stub.ledger import Ledger
 from node_stub.sessions import Sessions
@@ -64,22 +64,22 @@ class Sweeper:
             if now >= forget_at:
                 await self._forget(now)
                 forget_at = now + FORGET_EVERY
-            if isinstance(self._clock, SteadyClock) and await self._heed(self._clock):
+            if await self._heed_the_machine():
                 forget_at = min(forget_at, self._clock.now() + FORGET_EVERY)
             next_expiry = await self._store.next_expiry()
             due = forget_at if next_expiry is None else min(next_expiry, forget_at)
             await wait_until(due, self._changed, self._clock)
 
-    async def _heed(self, clock: SteadyClock) -> bool:
+    async def _heed_the_machine(self) -> bool:
         """Whether a clock that was set has been taken over: only while nothing is held."""
-        behind_s = clock.behind_s()
+        behind_s = self._clock.behind_s()
         if abs(behind_s) < MEANT_S:
             return False
         async with self._store.transaction() as transaction:
             # Alone with the store: nobody promises anything by the time that was.
             is_free = not await self._store.holding_count()
             if is_free:
-                transaction.afterwards(clock.settle)
+                transaction.afterwards(self._clock.settle)
         if is_free or abs(behind_s - self._told_s) >= NEWS_S:
             self._told_s = 0.0 if is_free else behind_s
             log = _log.info if is_free else _log.warning

@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from rich.table import Table
 
 from gateway.cli.client import ExecutionBrokerClient
 from gateway.cli.output import OK, REFUSED, Output
+from gateway.cli.overload import when_there_is_room
 from gateway.cli.render import NOTHING, human_bytes, human_seconds, plain_table, safe
 from gateway.cli.requests import load_request
 from gateway.cli.summary import at, items, text_of_reason
@@ -96,9 +98,9 @@ async def estimate(
 ) -> int:
     """Shows what would come of a request; asks no node."""
     document = load_request(arguments.request)
-    found = await client.send_discovery(
-        "estimate", document, policy=arguments.policy, nodes=arguments.nodes
-    )
+    how = {"policy": arguments.policy, "nodes": arguments.nodes}
+    ask = partial(client.send_discovery, "estimate", document, **how)
+    found = await when_there_is_room(ask, output)
     is_permitted = bool(found.get("is_permitted"))
     if output.is_json:
         output.result(found)

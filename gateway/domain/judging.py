@@ -110,7 +110,8 @@ def _check_hold(found: _Findings, offer: SessionView, now: datetime, min_life: t
     if offer.expires is None:
         found.note(ReasonCode.EXPIRY_UNKNOWN)
     elif offer.expires <= now:
-        found.drop(ReasonCode.EXPIRED, expires=format_instant(offer.expires))
+        ago_s = round((now - offer.expires).total_seconds())
+        found.drop(ReasonCode.EXPIRED, ago_s=ago_s, expires=format_instant(offer.expires))
     elif offer.expires - now < min_life:
         found.drop(ReasonCode.EXPIRES_TOO_SOON, expires=format_instant(offer.expires))
 

@@ -121,7 +121,11 @@ DROPPED: Final[Texts] = {
         "Above the metric limit",
         "${type} is at least ${offered}, more than the limit ${limit}.",
     ),
-    "expired": ("Expired", "The offer expired at ${expires}."),
+    "expired": (
+        "Expired",
+        "The offer had expired ${ago_s} s before it came, at ${expires}: its node's clock may be "
+        "wrong.",
+    ),
     "expires_too_soon": (
         "Expires too soon",
         "The offer expires at ${expires}, too soon to be accepted.",

@@ -18,7 +18,7 @@ from gateway.wire.documents import Document
 from gateway.wire.messages import message
 from gateway.wire.phases import MessageLevel
 
-REASONS_VERSION: Final = 4
+REASONS_VERSION: Final = 5
 """Raised whenever a code is added, or its text changes what it says."""
 
 

@@ -1,5 +1,6 @@
 """Where a service listens, as command lines and settings say it."""
 
+import argparse
 import re
 from dataclasses import dataclass
 
@@ -30,3 +31,17 @@ def parse_listen(text: str) -> ListenAddress:
     if match is None or int(match["port"]) > 65535:
         raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080 or [::1]:8080")
     return ListenAddress(match["host"].strip("[]"), int(match["port"]))
+
+
+def listen_argument(text: str) -> ListenAddress:
+    """Where to listen, as an argument of a command line.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is not of that form; argparse tells nobody what a ValueError says.
+    """
+    try:
+        return parse_listen(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from gateway.httpkit.answering import count_with
 from gateway.httpkit.conversation import budget_ms_of, preferences_of
 from gateway.httpkit.errors import OverloadedProblem
+from gateway.httpkit.shedding_settings import WAIT_SHARE, SheddingSettings
 from gateway.httpkit.telemetry import route_of
 from gateway.httpkit.turns import Turns
 
@@ -41,9 +42,6 @@ _LIGHT_TIMES: Final = 10
 _RETRY_AFTER_S: Final = (1, 2, 3)
 """Told in turn, so that those who were turned away together do not come back together."""
 
-WAIT_SHARE: Final = 0.25
-"""Of the time that a client waits, so much at most goes by before anything is done for it."""
-
 _SETTLE_SHARE: Final = 0.75
 """Of the time that requests for offers take, so much is left to what they cost when all that are at
 work have to be answered one after the other, as when nodes let all of them wait."""
@@ -56,34 +54,6 @@ _WAIT_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _NEVER: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 _WAITED_S: Final = web.RequestKey("waited_s", float)
-
-
-@dataclass(frozen=True, slots=True)
-class SheddingSettings:
-    """When requests are turned away with 503 and ``Retry-After``.
-
-    At most ``max_heavy`` requests for offers are answered at the same time, and ``max_requests`` of
-    any sort. ``start_heavy`` are let in at first, since a burst comes before the loop can be late;
-    that doubles each time it proves to be no trouble, until there is trouble once (slow start, RFC
-    5681 §3.1). When the event loop is late by more than ``high_lag_s`` fewer are let in, until it
-    is late by less than ``low_lag_s``.
-
-    ``max_waiting`` requests for offers that find no room wait their turn, for ``max_wait_s`` each,
-    half of that while the queue does not get shorter, and never for more than a quarter of the time
-    that the client waits. 0 of either: none waits.
-
-    Requests for offers take ``answer_s`` at most, as far as nobody says otherwise. No more are let
-    in than can be paid for in that time, by what one of them costs.
-    """
-
-    max_heavy: int = 256
-    start_heavy: int = 16
-    max_waiting: int = 64
-    max_wait_s: float = 1.0
-    answer_s: float = 5.0
-    max_requests: int = 4096
-    high_lag_s: float = 0.1
-    low_lag_s: float = 0.05
 
 
 class Cause(StrEnum):

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from gateway.httpkit.listen_address import ListenAddress, parse_listen
+from gateway.httpkit.listen_address import ListenAddress, listen_argument
 from node_stub.misbehave.bounds import DEFAULT_OFFERS, MAX_OFFERS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     what.add_argument("--list", action="store_true", help="say what each behaviour does")
     command.add_argument(
         "--listen",
-        type=parse_listen,
+        type=listen_argument,
         default=LOOPBACK,
         metavar="HOST:PORT",
         help="default: a free port of the loopback interface; whoever reaches it is let in",

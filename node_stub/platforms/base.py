@@ -71,6 +71,28 @@ class JobRefusedError(PlatformError):
 
 
 @dataclass(frozen=True, slots=True)
+class Unarchived:
+    """What came out of a job that has ended, as long as the archive cannot take it.
+
+    ``reason`` and ``exit_code`` are those of the work itself. ``detail`` says why it is not taken,
+    ``place`` where it lies meanwhile, seen from the node's data directory.
+    """
+
+    reason: EndReason | None
+    exit_code: int | None
+    detail: str
+    place: str
+
+
+class UnarchivedError(PlatformError):
+    """The archive cannot take what came out of a job now. Nothing is lost: ask again."""
+
+    def __init__(self, left: Unarchived) -> None:
+        super().__init__(f"what came out cannot be archived: {left.detail}")
+        self.left = left
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What to run: the session document and the resources it was promised."""
 
@@ -275,6 +297,13 @@ class Platform(Protocol):
         """Ask for the removal of all that was made; it is done when `observe` says GONE.
 
         What came out is kept in the archive first. A job that does not exist is removed already.
+
+        Raises
+        ------
+        UnarchivedError
+            It, or the last call, found no room for what came out: nothing was removed.
+        PlatformError
+            Something is left.
         """
         ...
 

@@ -3,10 +3,19 @@
 from collections.abc import Iterator
 from posixpath import normpath
 from typing import Final
+from uuid import UUID
 
 from gateway.wire.documents import Document
 from node_stub.archive import Archive, Output, Report
-from node_stub.platforms.base import EndReason, JobSpec, Observation, Stream, Usage
+from node_stub.platforms.base import (
+    EndReason,
+    JobSpec,
+    Observation,
+    Stream,
+    Unarchived,
+    UnarchivedError,
+    Usage,
+)
 from node_stub.platforms.runner import Workspace
 from node_stub.staging.layout import mounts, places, storage_folder, uuid_of
 from node_stub.staging.names import safe_name
@@ -26,18 +35,22 @@ class Harvester:
     def __init__(self, archive: Archive, pusher: Pusher) -> None:
         self._archive = archive
         self._pusher = pusher
+        # What became of it is remembered until it is kept: nothing is sent again meanwhile.
+        self._sent: dict[UUID, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 
     async def keep(self, spec: JobSpec, workspace: Workspace, ended: Observation) -> None:
         """Send and keep what a job left, once: what is kept already stays as it is.
 
         Raises
         ------
-        OSError
+        UnarchivedError
             The archive cannot take it; nothing is lost.
         """
         if await self._archive.report(spec.session) is not None:
             return
-        notes, unsent = await self._send(spec, workspace, ended)
+        if spec.session not in self._sent:
+            self._sent[spec.session] = await self._send(spec, workspace, ended)
+        notes, unsent = self._sent[spec.session]
         report = Report(
             exit_code=ended.exit_code,
             reason=ended.reason,
@@ -50,7 +63,13 @@ class Harvester:
         )
         logs = {stream: workspace.log(stream) for stream in Stream}
         outputs = list(outputs_of(spec.document, workspace))
-        await self._archive.keep(spec.session, report, logs, outputs)
+        try:
+            await self._archive.keep(spec.session, report, logs, outputs)
+        except OSError as error:
+            place = "/".join(workspace.root.parts[-2:])
+            why = error.strerror or str(error)
+            raise UnarchivedError(Unarchived(ended.reason, ended.exit_code, why, place)) from error
+        del self._sent[spec.session]
 
     async def _send(
         self, spec: JobSpec, workspace: Workspace, ended: Observation

@@ -37,6 +37,8 @@ from node_stub.platforms.base import (
     Observation,
     PlatformError,
     Stream,
+    Unarchived,
+    UnarchivedError,
     Usage,
 )
 from node_stub.platforms.logs import read_chunk
@@ -337,7 +339,8 @@ class SimulatedPlatform:
             logs = await asyncio.to_thread(self._write_logs, folder, job, now)
             await self._archive.keep(session, report, logs, ())
         except OSError as error:
-            raise PlatformError(f"what came out cannot be kept: {error.strerror}") from error
+            place, why = self._path.name, error.strerror or str(error)
+            raise UnarchivedError(Unarchived(seen.reason, seen.exit_code, why, place)) from error
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -14,7 +14,8 @@ from aiohttp.typedefs import Handler
 
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.problems import problem_middleware
-from gateway.httpkit.shedding import FEWEST, Shedding, SheddingSettings, waited_s_of
+from gateway.httpkit.shedding import FEWEST, Shedding, waited_s_of
+from gateway.httpkit.shedding_settings import SheddingSettings
 from gateway.httpkit.telemetry import HttpMetrics, make_request_middleware
 from tests.support.waiting import until
 

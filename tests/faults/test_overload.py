@@ -12,7 +12,8 @@ from typing import Final
 import aiohttp
 import pytest
 
-from gateway.httpkit.shedding import FEWEST, SheddingSettings
+from gateway.httpkit.shedding import FEWEST
+from gateway.httpkit.shedding_settings import SheddingSettings
 from gateway.settings import FederationSettings
 from gateway.wire.documents import to_json
 from tests.bench.measure import running

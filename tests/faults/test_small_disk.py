@@ -1,6 +1,7 @@
 """A disk that is full, really: refused cleanly, nothing lost, and on it goes when there is room."""
 
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -8,14 +9,17 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.wire import kinds
 from gateway.wire.documents import Document
+from node_stub.app import RESULTS_DIR
 from node_stub.archive import Archive, Output, Report
+from node_stub.archive_moves import Mover
 from node_stub.platforms.base import EndReason, Stream, Usage
 from node_stub.platforms.runner import Workspace
 from tests.support.crashing import killable_federation, ran_at
 from tests.support.lost_node import RUNS_ON
 from tests.support.node import ADMIN, NodeClient, node_process, process_config
-from tests.support.nursery import Nursery, running_nursery
+from tests.support.nursery import Nursery
 from tests.support.requests import minimal_request
 from tests.support.small_disk import MIB, SmallDisk, small_disk
 from tests.support.waiting import eventually
@@ -38,12 +42,6 @@ SOON_S: Final = 20.0
 KIB: Final = 1024
 MOST_ASKED: Final = 2000
 """So many requests fill whatever room there is in files that have grown before."""
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with running_nursery() as running:
-        yield running
 
 
 async def refused(disk: SmallDisk, ask: Callable[[], Awaitable[Any]], status: int) -> Any:
@@ -147,6 +145,124 @@ async def test_a_node_without_room_refuses_cleanly_and_what_runs_ends_well_later
             await node.reaches(offer, "COMPLETED", within_s=SOON_S)
             assert (await node.update(lasting, "CANCELLED")).document["phase"] == "CANCELLED"
             assert ran_at(disk.at) == {running, lasting, offer}
+
+
+SIMULATED: Final[Document] = {"type": "simulated", "prepare_s": 0, "run_s": 1, "release_s": 0}
+IMAGE: Final = "site/shell:1"
+DIGEST: Final = "sha256:" + "0" * 64
+SHELL: Final[Document] = {
+    "type": "local",
+    "sandbox": "plain",
+    "programs": [{"images": [IMAGE], "digest": DIGEST, "command": ["/bin/sh", "-c"]}],
+}
+
+
+def writing(platform: Document) -> Document:
+    """Work that takes a moment and leaves 128 KiB in its log."""
+    if platform["type"] == "simulated":
+        return wishing(LOG_BYTES="131072")
+    image = {"locations": [IMAGE], "digest": DIGEST}
+    command = ["sleep 1; head -c 131072 /dev/zero | tr '\\0' x"]
+    executable = {"kind": kinds.DOCKER_CONTAINER, "image": image, "command": command}
+    return minimal_request(executable=executable)
+
+
+def said(session: Document, kind: str) -> list[Document]:
+    """What the session as a whole says of this kind."""
+    return [one for one in session["meta"].get("messages", []) if one["kind"] == kind]
+
+
+@pytest.mark.parametrize("platform", [SIMULATED, SHELL], ids=["simulated", "local"])
+async def test_results_without_room_are_waited_for_and_their_session_is_completed(
+    tmp_path: Path, platform: Document
+) -> None:
+    quick = {"attempts": 2, "backoff_s": 0.05, "max_backoff_s": 0.2, "release_s": 0.5}
+    (tmp_path / "node").mkdir()
+    with small_disk(tmp_path / "node" / RESULTS_DIR, mib=1) as disk:
+        config = process_config(platform=platform, reconciler=quick)
+        async with (
+            node_process(tmp_path / "node", config) as process,
+            NodeClient(process.url, ADMIN) as node,
+        ):
+            disk.fill()
+            uuid = (await node.direct(writing(platform))).uuid
+
+            async def is_told() -> bool:
+                return bool(said(await node.session(uuid), "urn:results-waiting"))
+
+            await eventually(is_told, SOON_S)
+            await many_attempts(node)
+            shown = await node.session(uuid)
+            assert shown["phase"] == "RELEASING", shown["compute"]["meta"]
+            (told,) = said(shown, "urn:results-waiting")
+            assert told["level"] == "WARN"
+            assert told["values"]["detail"] == "No space left on device"
+            assert told["values"]["until"] in told["message"]
+
+            disk.clear()
+            shown = await node.reaches(uuid, "COMPLETED", "FAILED", within_s=SOON_S)
+            assert shown["phase"] == "COMPLETED", shown["meta"]
+            assert len(await node.text(f"/streams/{uuid}/stdout")) == 131072
+            await eventually(lambda: is_free(node), SOON_S)
+
+
+async def many_attempts(node: NodeClient) -> None:
+    """More than anything else is tried here, and for longer than releasing may take."""
+
+    async def were_made() -> bool:
+        lines = (await node.text("/metrics")).splitlines()
+        head = 'execbroker_node_reconcile_errors_total{step="archive"} '
+        found = [float(line.removeprefix(head)) for line in lines if line.startswith(head)]
+        return found >= [8.0]
+
+    await eventually(were_made, SOON_S)
+
+
+async def test_results_without_room_for_too_long_fail_a_session_whose_work_did_not_fail(
+    tmp_path: Path,
+) -> None:
+    node_dir = tmp_path / "node"
+    node_dir.mkdir()
+    with small_disk(node_dir / RESULTS_DIR, mib=1) as disk:
+        config = process_config(platform=SHELL, reconciler={"backoff_s": 0.05, "archive_s": 1})
+        async with (
+            node_process(node_dir, config) as process,
+            NodeClient(process.url, ADMIN) as node,
+        ):
+            disk.fill()
+            uuid = (await node.direct(writing(SHELL))).uuid
+            shown = await node.reaches(uuid, "COMPLETED", "FAILED", within_s=SOON_S)
+            assert shown["phase"] == "FAILED"
+            (why,) = said(shown, "urn:results-unarchived")
+            assert why["level"] == "ERROR"
+            assert "[OK] with exit code [0]" in why["message"]
+            assert "No space left on device" in why["message"]
+            log = node_dir / why["values"]["place"] / "logs" / "stdout"
+            assert log.stat().st_size == 131072
+        disk.clear()
+        # It was given up, not thrown away: with room again it can be read.
+        async with (
+            node_process(node_dir, config) as process,
+            NodeClient(process.url, ADMIN) as node,
+        ):
+
+            async def is_kept() -> bool:
+                return (await node.call("GET", f"/sessions/{uuid}/results")).status == 200
+
+            await eventually(is_kept, SOON_S)
+            assert len(await node.text(f"/streams/{uuid}/stdout")) == 131072
+            assert (await node.session(uuid))["phase"] == "FAILED"
+
+
+async def test_a_copy_that_found_no_room_leaves_the_room_to_others(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"f" * 3 * MIB)
+    with small_disk(tmp_path / "results", mib=4) as disk:
+        disk.fill(leaving=2 * MIB)
+        mover = Mover(disk.at, threading.Event())
+        with pytest.raises(OSError, match="No space left"):
+            mover.move(source, disk.at / "kept")
+        (disk.at / "other").write_bytes(b"o" * MIB)
 
 
 async def test_results_that_have_no_room_are_kept_whole_once_there_is(tmp_path: Path) -> None:

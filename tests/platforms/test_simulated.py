@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.kinds import DOCKER_CONTAINER, SIMPLE_COMPUTE
+from node_stub.clock import SystemClock
 from node_stub.platforms.base import (
     Checkpoint,
     EndReason,
@@ -37,7 +38,7 @@ SESSION: Final = UUID(int=7)
 SETTINGS: Final = SimulatedSettings(prepare_s=2, run_s=3, release_s=1)
 
 
-class SetClock:
+class SetClock(SystemClock):
     """Shows what it was set to."""
 
     def __init__(self) -> None:

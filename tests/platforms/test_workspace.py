@@ -17,7 +17,15 @@ from node_stub.archive import Archive, Report
 from node_stub.clock import SystemClock
 from node_stub.ledger import Amounts
 from node_stub.platform_factory import WORKSPACES_DIR, build_platform
-from node_stub.platforms.base import EndReason, JobPhase, Observation, Platform, Stream
+from node_stub.platforms.base import (
+    EndReason,
+    JobPhase,
+    Observation,
+    Platform,
+    Stream,
+    Unarchived,
+    UnarchivedError,
+)
 from node_stub.platforms.local.settings import LocalSettings, ProgramSettings
 from node_stub.platforms.workspace_settings import WorkspaceSettings
 from node_stub.rules import SiteRules
@@ -245,6 +253,43 @@ async def test_results_that_nobody_takes_are_kept_and_said_to_be_unsent(bench: B
     assert len(report.unsent) == 1
     assert gone.reason is EndReason.RESULTS
     assert "403" in gone.text
+
+
+async def test_results_are_sent_once_however_often_they_find_no_place_here(bench: Bench) -> None:
+    async with _taking() as (url, taken):
+        drive = await bench.drive(
+            "echo -n 1 > /out/a; exit 0",
+            storage=[storage("out", location=f"{url}/up")],
+            volumes=[{"path": "/out", "resource": "out", "mode": "READWRITE"}],
+        )
+        await drive.run()
+        in_the_way = bench.data_dir / "results" / f"{drive.session}.partial"
+        in_the_way.parent.mkdir(exist_ok=True)
+        in_the_way.touch()
+        left = await _not_archived(drive)
+        assert (left.reason, left.exit_code) == (EndReason.OK, 0)
+        assert (bench.data_dir / left.place / "storage").is_dir()
+        assert taken == {"/up/a": b"1"}
+        taken.clear()
+        await _not_archived(drive)
+        in_the_way.unlink()
+        await drive.release()
+        report = await bench.archive.report(drive.session)
+
+    assert taken == {}
+    assert report is not None
+    assert paths_of(report) == ["out/a"]
+    assert any("/up/a" in note for note in report.notes)
+
+
+async def _not_archived(drive: Drive) -> Unarchived:
+    """What one attempt at its release leaves, as the next call tells."""
+    drive.is_released = True
+    await drive.platform.release(drive.checkpoint)
+    await drive.reaches(JobPhase.ENDED)
+    with pytest.raises(UnarchivedError) as raised:
+        await drive.platform.release(drive.checkpoint)
+    return raised.value.left
 
 
 async def test_results_of_a_failed_job_are_not_sent(bench: Bench) -> None:

@@ -118,6 +118,7 @@ class CannedBroker:
         app.router.add_post("/sessions/{uuid}", self._update)
         if self.federated:
             app.router.add_get("/nodes", self._nodes)
+            app.router.add_post("/discovery/estimate", self._estimate)
         return app
 
     @web.middleware
@@ -256,6 +257,10 @@ class CannedBroker:
                 for one in siblings:
                     if one is not document:
                         _move(one, SessionPhase.REJECTED)
+
+    async def _estimate(self, _: web.Request) -> web.Response:
+        asked = [{"node": node, "site": "uk"} for node in NODES]
+        return web.json_response({"is_permitted": True, "asked": asked, "skipped": []})
 
     async def _nodes(self, _: web.Request) -> web.Response:
         nodes: Sequence[Json] = [

@@ -22,7 +22,7 @@ from gateway.config import GatewaySettings, NodeSettings
 from gateway.httpkit.health import LIFECYCLE
 from gateway.httpkit.passwords import Passwords
 from gateway.httpkit.server_settings import AdminSettings, AuthenticationSettings
-from gateway.httpkit.shedding import SheddingSettings
+from gateway.httpkit.shedding_settings import SheddingSettings
 from gateway.sections.credentials import BasicSettings
 from gateway.settings import (
     CommandSettings,

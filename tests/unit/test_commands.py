@@ -194,6 +194,15 @@ def test_a_secret_that_is_not_set_ends_with_2_and_its_name(
     assert "ADMIN_PASSWORD" in capsys.readouterr().err
 
 
+def test_a_place_to_listen_that_is_none_is_refused_in_the_words_of_the_settings(
+    package: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        MAIN[package](["serve", "--config", str(config), "--listen", "8080"])
+    assert ended.value.code == 2
+    assert "--listen: must be HOST:PORT, for example 127.0.0.1:8080" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["fly"], ["serve", "--listen", "x"]])
 def test_arguments_that_make_no_sense_end_with_2_and_the_usage(
     package: str, arguments: list[str], capsys: pytest.CaptureFixture[str]

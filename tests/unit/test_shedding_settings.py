@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config import load_gateway_settings
 from gateway.httpkit.settings import SettingsError
-from gateway.httpkit.shedding import SheddingSettings
+from gateway.httpkit.shedding_settings import SheddingSettings
 
 HEAD = "listen: 127.0.0.1:0\nadmin: {username: admin, password_env: TEST_PASSWORD}\n"
 

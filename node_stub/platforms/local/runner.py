@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -134,7 +134,7 @@ class LocalRunner:
     async def launch(self, run: RunSpec) -> None:
         """Start the job's shim, unless there is or was one, or the job is to be stopped."""
         # The shim has only the machine's clock to go by, which may have been set.
-        end_at = datetime.now(UTC) + (run.end_at - self._clock.now())
+        end_at = self._clock.on_machine(run.end_at)
         shim = await asyncio.to_thread(_launch, self._ready(), replace(run, end_at=end_at))
         if shim is not None:
             self._watch(run.session, shim)

@@ -3,19 +3,37 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
+import pytest
 from aiohttp import web
 
 from gateway.wire.documents import Document
 from node_stub.platforms.simulated import SimulatedSettings
 from tests.api.gateway.conftest import Federation, holds_of, running_federation
 from tests.support.faulty_nodes import answers_unchanged_to_accept, running
-from tests.support.gateway import GatewayUnderTest, running_gateway
+from tests.support.gateway import (
+    QUICK_COMMANDS,
+    QUICK_SESSIONS,
+    GatewayUnderTest,
+    running_gateway,
+)
+from tests.support.lateness import measured_lateness
 from tests.support.node import ADMIN, ALICE, BOB, NodeClient, node_settings, running_node
 from tests.support.proxy import Proxy, Weather, running_proxy
 from tests.support.requests import minimal_request
 from tests.support.waiting import eventually
+
+PATIENT: Final[dict[str, Any]] = {
+    "sessions": replace(QUICK_SESSIONS, read_deadline_s=10.0, update_deadline_s=10.0),
+    "commands": replace(QUICK_COMMANDS, deadline_s=10.0, lease_s=30.0),
+}
+"""Whatever can be done is done while its client waits, also on a machine with other work to do."""
+
+SOON_S: Final = 30.0
+"""Nothing here takes as long, unless it never comes."""
 
 UNDERWAY = {"ACCEPTED", "WAITING", "PREPARING", "AVAILABLE", "RUNNING", "RELEASING", "COMPLETED"}
 
@@ -51,7 +69,7 @@ class Line:
             document = await self.gateway.read(uuid)
             return document if document["phase"] in phases else None
 
-        document = await eventually(look, 8.0)
+        document = await eventually(look, SOON_S)
         assert document is not None
         return document
 
@@ -59,15 +77,24 @@ class Line:
         async def look() -> bool:
             return await self.node_phase(uuid) in phases
 
-        await eventually(look, 8.0)
+        await eventually(look, SOON_S)
+
+
+@pytest.fixture
+async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
+    """Three quick nodes and their gateway, which is patient."""
+    async with running_federation(tmp_path, **PATIENT) as running:
+        yield running
 
 
 @asynccontextmanager
-async def line(tmp_path: Path) -> AsyncIterator[Line]:
+async def line(tmp_path: Path, **settings: Any) -> AsyncIterator[Line]:
+    """``settings`` are the gateway's, where it is not to be patient."""
+    more = PATIENT | settings
     async with (
         running_node(tmp_path, node_settings()) as node,
         running_proxy(node.url) as proxy,
-        running_gateway({"alpha": proxy.url}, tmp_path / "gateway") as gateway,
+        running_gateway({"alpha": proxy.url}, tmp_path / "gateway", **more) as gateway,
     ):
         node.auth = ADMIN
         yield Line(gateway, node, proxy)
@@ -84,13 +111,13 @@ async def test_accepting_one_offer_lets_all_others_go_at_every_node(
     for other in others:
         assert (await federation.gateway.read(other["meta"]["uuid"]))["phase"] == "REJECTED"
         await federation.becomes_at_node(other, "REJECTED")
-    await federation.becomes(best, "COMPLETED")
+    await federation.becomes(best, "COMPLETED", within_s=SOON_S)
     for node in federation.nodes.values():
 
         async def is_empty(node: NodeClient = node) -> bool:
             return await holds_of(node) == 0
 
-        await eventually(is_empty)
+        await eventually(is_empty, SOON_S)
 
 
 async def test_accepting_twice_is_the_same_as_once(tmp_path: Path) -> None:
@@ -124,7 +151,7 @@ async def test_a_node_that_answers_unchanged_has_not_accepted(tmp_path: Path) ->
         running(answers_unchanged_to_accept()) as stubborn,
         running_node(tmp_path, node_settings()) as node,
         running_gateway(
-            {"stubborn": stubborn.url, "alpha": node.url}, tmp_path / "gateway"
+            {"stubborn": stubborn.url, "alpha": node.url}, tmp_path / "gateway", **PATIENT
         ) as gateway,
     ):
         offers = (await gateway.ask(minimal_request(), "?per_node=1")).document["offers"]
@@ -172,13 +199,13 @@ async def test_a_lost_request_is_sent_again(tmp_path: Path) -> None:
 
 
 async def test_an_acceptance_that_hangs_is_pending_and_comes_true(tmp_path: Path) -> None:
-    async with line(tmp_path) as one:
+    async with line(tmp_path, sessions=QUICK_SESSIONS) as one, measured_lateness() as lateness:
         uuid = (await one.offers())[0]["meta"]["uuid"]
         one.proxy.weather = Weather.HANGS
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, late_s = loop.time(), lateness.total_s
         answer = await one.gateway.move(uuid, "ACCEPTED")
-        assert loop.time() - began < 2.0
+        assert loop.time() - began < 2.0 + lateness.total_s - late_s
         assert answer.status == 200
         assert "urn:accept-pending" in message_kinds(answer.document)
         one.proxy.weather = Weather.FINE
@@ -224,10 +251,12 @@ async def test_a_cancel_at_a_node_that_is_away_reads_pending_and_converges(
     tmp_path: Path,
 ) -> None:
     slow = node_settings(platform=SimulatedSettings(run_s=60))
+    # As long as that its client waits for a node that is away.
+    hasty = PATIENT | {"sessions": QUICK_SESSIONS}
     async with (
         running_node(tmp_path, slow) as node,
         running_proxy(node.url) as proxy,
-        running_gateway({"alpha": proxy.url}, tmp_path / "gateway") as gateway,
+        running_gateway({"alpha": proxy.url}, tmp_path / "gateway", **hasty) as gateway,
     ):
         node.auth = ADMIN
         one = Line(gateway, node, proxy)
@@ -246,7 +275,7 @@ async def test_a_cancel_at_a_node_that_is_away_reads_pending_and_converges(
         async def is_told() -> bool:
             return "urn:command-pending" not in message_kinds(await gateway.read(uuid))
 
-        await eventually(is_told)
+        await eventually(is_told, SOON_S)
         assert (await gateway.read(uuid))["phase"] == "CANCELLED"
 
 
@@ -297,12 +326,12 @@ async def test_what_the_administrator_made_is_nobody_elses(tmp_path: Path) -> No
 
 
 async def test_an_offer_cannot_be_accepted_after_it_expired(tmp_path: Path) -> None:
-    offers = node_settings().offers.__class__(count=1, expires_s=1, min_expires_s=1)
+    offers = node_settings().offers.__class__(count=1, expires_s=3, min_expires_s=1)
     async with running_federation(
-        tmp_path, ("alpha",), node_changes={"alpha": {"offers": offers}}
+        tmp_path, ("alpha",), node_changes={"alpha": {"offers": offers}}, **PATIENT
     ) as running_one:
         offer = (await running_one.gateway.ask(minimal_request())).document["offers"][0]
-        await running_one.becomes(offer, "EXPIRED")
+        await running_one.becomes(offer, "EXPIRED", within_s=SOON_S)
         answer = await running_one.gateway.move(
             offer["meta"]["uuid"], "ACCEPTED", Prefer="handling=strict"
         )

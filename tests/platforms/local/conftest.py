@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from node_stub.clock import Clock
 from node_stub.platforms.local.settings import LocalSettings, SandboxChoice
 from tests.platforms.local.jobs import PRINTER, SHELL, Bench
 from tests.support.required import required
@@ -21,9 +22,12 @@ async def new_bench(tmp_path: Path) -> AsyncIterator[Benches]:
     """Makes benches; all are cleared up and checked at the end."""
     made: list[Bench] = []
 
-    async def make(choice: SandboxChoice = SandboxChoice.AUTO, **settings: Any) -> Bench:
-        settings = {"programs": (SHELL, PRINTER), "grace_s": 0.5, **settings}
-        bench = Bench(tmp_path / f"work{len(made)}", LocalSettings(sandbox=choice, **settings))
+    async def make(
+        choice: SandboxChoice = SandboxChoice.AUTO, *, clock: Clock | None = None, **given: Any
+    ) -> Bench:
+        given = {"programs": (SHELL, PRINTER), "grace_s": 0.5, **given}
+        settings = LocalSettings(sandbox=choice, **given)
+        bench = Bench(tmp_path / f"work{len(made)}", settings, clock)
         await bench.runner.open(bench.hints.append)
         health = await bench.runner.probe()
         required("local", health.is_up, f"sandbox {choice}: {health.detail}")

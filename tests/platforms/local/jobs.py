@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from gateway.wire import kinds
 from gateway.wire.documents import Document
-from node_stub.clock import SystemClock
+from node_stub.clock import Clock, SystemClock
 from node_stub.platforms.base import JobPhase, Observation, Stream
 from node_stub.platforms.local.process_tree import descendants, start_time
 from node_stub.platforms.local.runner import LocalRunner
@@ -48,9 +48,9 @@ wait
 class Bench:
     """A runner and its jobs. Use `close` to clear up: it complains of what is left."""
 
-    def __init__(self, root: Path, settings: LocalSettings) -> None:
+    def __init__(self, root: Path, settings: LocalSettings, clock: Clock | None = None) -> None:
         self.root = root
-        self.runner = LocalRunner(settings, root, SystemClock())
+        self.runner = LocalRunner(settings, root, clock or SystemClock())
         self.hints: list[UUID] = []
         self._specs: list[RunSpec] = []
         self._trees: set[tuple[int, int]] = set()

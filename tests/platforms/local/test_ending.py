@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from node_stub.clock import SteadyClock
 from node_stub.platforms.base import EndReason, JobPhase
 from node_stub.platforms.local.process_tree import tasks_of
 from node_stub.platforms.local.settings import SandboxChoice
@@ -102,6 +103,25 @@ async def test_a_job_over_its_time_is_ended_without_a_broker(new_bench: Benches)
     assert ended["reason"] == EndReason.TIMEOUT
     assert ended["ended"] >= end_at.timestamp() + 0.3
     assert not bench.living()
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["behind", "ahead"])
+async def test_a_job_has_the_time_promised_by_a_clock_that_is_not_the_machines(
+    new_bench: Benches, hours: int
+) -> None:
+    shift = timedelta(hours=hours)
+    clock = SteadyClock(lambda: datetime.now(UTC) + shift)
+    shift = timedelta()
+    bench = await new_bench(backstop_s=0.3, grace_s=0.2, clock=clock)
+    began = datetime.now(UTC).timestamp()
+    spec = bench.spec(FOREVER, end_at=clock.now() + timedelta(seconds=0.5))
+    await bench.start(spec)
+    exit_file = spec.workspace.run / EXIT_FILE
+    await until(exit_file.exists, within_s=10)
+    ended = json.loads(exit_file.read_text())
+    assert ended["reason"] == EndReason.TIMEOUT
+    # The clock comes nearer by a hundredth of the time that passes.
+    assert ended["ended"] >= began + 0.75
 
 
 async def test_a_job_ended_by_the_machine_is_not_said_to_be_cancelled(bench: Bench) -> None:

@@ -57,6 +57,14 @@ def test_an_offer_must_still_be_held_for_a_while() -> None:
     assert notes(replace(OFFER, expires=None), RequestView()) == [ReasonCode.EXPIRY_UNKNOWN]
 
 
+def test_an_offer_that_had_expired_when_it_came_says_since_when() -> None:
+    (why,) = judge(replace(OFFER, expires=at(-3300)), RequestView(), NOW).drops
+    assert why.text() == (
+        "The offer had expired 3300 s before it came, at 2026-08-03T08:05:00Z: "
+        "its node's clock may be wrong."
+    )
+
+
 def with_amounts(member: str, offered: Bounds, limit: Bounds) -> tuple[SessionView, RequestView]:
     """An offer of so much, and a request that limits it."""
     match member:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.httpkit.shedding import FEWEST, Admission, Cause, SheddingSettings
+from gateway.httpkit.shedding import FEWEST, Admission, Cause
+from gateway.httpkit.shedding_settings import SheddingSettings
 
 START = 32
 SETTINGS = SheddingSettings(max_heavy=START, start_heavy=START, max_requests=100)

@@ -64,6 +64,7 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     assert settings.offers == example.offers
     assert settings.reconciler == example.reconciler
     assert settings.retention == example.retention
+    assert settings.shedding == example.shedding
     assert settings.platform == example.platform
     assert settings.database_path == Path("node.db")
 

@@ -18,8 +18,8 @@ from gateway.wire.phases import (
     SessionPhase,
     is_terminal,
 )
-from node_stub.lifecycle import accepted, cancelled, decide, given_up, resumed
-from node_stub.platforms.base import EndReason, JobPhase, Observation
+from node_stub.lifecycle import accepted, cancelled, decide, given_up, resumed, unarchived
+from node_stub.platforms.base import EndReason, JobPhase, Observation, Unarchived
 from node_stub.standing import (
     Component,
     ComponentPhases,
@@ -338,13 +338,66 @@ def test_a_failed_release_leaves_a_cancelled_session_cancelled() -> None:
     assert decision.standing.components[Component.COMPUTE] is ComponentPhase.FAILED
 
 
+LEFT: Final = Unarchived(EndReason.OK, 0, "no space left", "workspaces/1")
+UNTIL: Final = at(1000)
+
+
+def waited(look: JobPhase | None, seconds: float, *, is_told: bool = True) -> Decision:
+    """What is decided of a job that ended well long ago and whose results have no room."""
+    releasing = run_until(*RUNNING, (50, ENDED_WELL)).standing
+    observation = None if look is None else seen(look, seconds)
+    return unarchived(releasing, LEFT, UNTIL, observation, at(seconds), is_told=is_told)
+
+
+def test_results_without_room_are_tried_again_long_after_releasing_had_to_end() -> None:
+    told, again, under_way = (
+        waited(JobPhase.ENDED, 900, is_told=False),
+        waited(JobPhase.ENDED, 900),
+        waited(JobPhase.STOPPING, 900),
+    )
+
+    assert {one.standing.phase for one in (told, again, under_way)} == {SessionPhase.RELEASING}
+    assert (told.action, again.action, under_way.action) == (Intent.RELEASE, Intent.RELEASE, None)
+    assert under_way.wake == UNTIL
+    assert [note.reason.kind for note in told.notes] == ["urn:results-waiting"]
+    assert told.notes[0].values == {"detail": "no space left", "until": "2026-08-03T09:16:40Z"}
+    assert again.notes == ()
+
+
+def test_results_that_found_room_at_last_complete_their_session() -> None:
+    assert waited(JobPhase.GONE, 1001).standing.phase is SessionPhase.COMPLETED
+
+
+def test_results_without_room_to_the_last_fail_their_session_and_say_that_its_work_did_not() -> (
+    None
+):
+    decision = waited(JobPhase.ENDED, 1000)
+
+    assert decision.standing.phase is SessionPhase.FAILED
+    assert decision.standing.intent is Intent.DONE
+    assert decision.standing.components[Component.COMPUTE] is ComponentPhase.COMPLETED
+    assert decision.standing.components[Component.STORAGE] is ComponentPhase.FAILED
+    (note,) = decision.notes
+    assert note.reason.kind == "urn:results-unarchived"
+    assert note.values["reason"] == "OK"
+    assert note.values["exit_code"] == "0"
+    assert note.values["place"] == LEFT.place
+
+
+def test_results_without_room_on_a_platform_that_cannot_be_seen_change_nothing() -> None:
+    decision = waited(None, 1001)
+
+    assert decision.standing.phase is SessionPhase.RELEASING
+    assert decision.action is None
+
+
 looks = st.lists(
     st.tuples(
         st.floats(0, 100),
         st.none() | st.sampled_from(JobPhase),
         st.none() | st.sampled_from(EndReason),
         st.dictionaries(st.sampled_from(Component), st.sampled_from(ComponentPhase)),
-        st.sampled_from(["look", "cancel", "give up", "resume"]),
+        st.sampled_from(["look", "cancel", "give up", "resume", "no room"]),
     ),
     max_size=15,
 )
@@ -367,6 +420,8 @@ def _step(
     observation = None
     if phase is not None:
         observation = Observation(phase, now, reason, components=components)
+    if event == "no room" and standing.intent is Intent.RELEASE:
+        return unarchived(standing, LEFT, at(300), observation, now, is_told=False).standing
     return decide(standing, SCHEDULE, observation, now, LIMITS).standing
 
 

@@ -55,3 +55,11 @@ def test_what_makes_no_sense_is_refused(
         options_of(*arguments)
     assert ended.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+def test_a_place_to_listen_that_is_none_is_refused_with_an_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        options_of("--as", "hung", "--listen", "everywhere")
+    assert "--listen: must be HOST:PORT, for example" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_stub.clock import SLEW, SteadyClock
+from node_stub.clock import SLEW, SteadyClock, SystemClock
 
 EPOCH = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ class Machine:
         return EPOCH + timedelta(seconds=self.ticks) + self.shift
 
     def clock(self) -> SteadyClock:
-        return SteadyClock(self, lambda: self.ticks)
+        return SteadyClock(self.now, lambda: self.ticks)
 
 
 STEPS = st.lists(
@@ -60,6 +60,25 @@ def test_a_small_correction_is_made_up_for_and_not_overdone() -> None:
         machine.ticks += 1
         assert clock.now() >= machine.now()
     assert clock.now() == machine.now()
+
+
+def test_the_machines_own_clock_is_never_behind_and_has_nothing_to_take_over() -> None:
+    clock = SystemClock()
+    assert clock.behind_s() == clock.settle() == 0
+    assert clock.on_machine(EPOCH) == EPOCH
+
+
+@given(STEPS, st.integers(0, 86_400))
+def test_what_is_due_in_a_while_is_due_in_that_while_on_the_machine(
+    steps: list[tuple[float, float]], due_in_s: int
+) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for passed_s, set_by_s in steps:
+        machine.ticks += passed_s
+        machine.shift += timedelta(seconds=set_by_s)
+    due = clock.now() + timedelta(seconds=due_in_s)
+    assert abs((clock.on_machine(due) - machine.now()).total_seconds() - due_in_s) <= 1e-5
 
 
 def test_settled_it_tells_the_machines_time_and_by_how_much_that_was_ahead() -> None:
