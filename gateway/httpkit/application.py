@@ -43,19 +43,21 @@ def new_app(
     It serves ``/livez``, ``/readyz``, ``/metrics`` and ``/admin/identities``, and closes the
     authenticator at its end. Add the API's routes, then call ``add_documentation``.
     """
-    sheds = [] if shedding is None else [shedding.middleware()]
-    guards = [] if rate_limits is None else [rate_limits.login_guard()]
+    guard = [] if shedding is None else [shedding.guard()]
+    turns = [] if shedding is None else [shedding.turns()]
+    logins = [] if rate_limits is None else [rate_limits.login_guard()]
     limits = [] if rate_limits is None else [rate_limits.middleware()]
     audits = [] if audit is None else [make_audit_middleware(audit)]
     app = web.Application(
         middlewares=[
             make_request_middleware(metrics, lifecycle),
             problem_middleware,
-            *sheds,
-            *guards,
+            *guard,
+            *logins,
             *audits,
             make_auth_middleware(authenticator),
             *limits,
+            *turns,
         ],
         client_max_size=max_body_bytes,
     )

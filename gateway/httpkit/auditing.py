@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway.httpkit.access import SAFE_METHODS, UNMATCHED
 from gateway.httpkit.auth import Principal, Role, principal_of
+from gateway.httpkit.errors import OverloadedProblem
 from gateway.httpkit.origins import origin_of
 from gateway.httpkit.telemetry import CANCELLED, request_id_of, route_of
 from gateway.wire.audit import AuditedCall, AuditSink
@@ -40,8 +41,8 @@ AUDITED_OBJECT: Final = web.RequestKey("audited_object", str)
 def make_audit_middleware(sink: AuditSink) -> Middleware:
     """Belongs around the log-in, so that failed ones are seen, and inside of the load limits.
 
-    Seen are calls by methods that change something, and failed log-ins by any; not those of
-    clients that call too often (429), which were not looked at.
+    Seen are calls by methods that change something, and failed log-ins by any; not those that were
+    not looked at: of clients that call too often (429), or where there was too much to do.
     """
 
     @web.middleware
@@ -64,7 +65,7 @@ def make_audit_middleware(sink: AuditSink) -> Middleware:
             location = _location_of(response)
             return response
         finally:
-            if _is_audited(request, status):
+            if _is_audited(request, status, reason):
                 sink(_call_of(request, status, reason, location))
 
     return audit_middleware
@@ -83,8 +84,10 @@ def log_call(call: AuditedCall) -> None:
     )
 
 
-def _is_audited(request: web.Request, status: int) -> bool:
-    if status == HTTPStatus.TOO_MANY_REQUESTS or route_of(request) == UNMATCHED:
+def _is_audited(request: web.Request, status: int, reason: str) -> bool:
+    if status == HTTPStatus.TOO_MANY_REQUESTS or reason == OverloadedProblem.slug:
+        return False
+    if route_of(request) == UNMATCHED:
         return False
     if request.method not in SAFE_METHODS:
         is_failure = status >= HTTPStatus.BAD_REQUEST

@@ -158,19 +158,23 @@ class Admission:
         self._was_reached = True
         return False
 
-    def begin(self, *, is_heavy: bool) -> None:
-        """A request is let in."""
+    def begin(self) -> None:
+        """A request is looked at."""
         self._all += 1
-        if is_heavy:
-            self._heavy += 1
-            self._cost.moved()
 
-    def end(self, *, is_heavy: bool) -> None:
+    def end(self) -> None:
         """It has been answered."""
         self._all -= 1
-        if is_heavy:
-            self._heavy -= 1
-            self._cost.moved()
+
+    def begin_heavy(self) -> None:
+        """A heavy one is let in."""
+        self._heavy += 1
+        self._cost.moved()
+
+    def end_heavy(self) -> None:
+        """It has been answered."""
+        self._heavy -= 1
+        self._cost.moved()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,7 +269,7 @@ class Shedding:
                 waiter.turn.cancel()
         self._let_in()
 
-    def middleware(self) -> Middleware:
+    def guard(self) -> Middleware:
         """Turns away before anything is read, checked or asked. Belongs inside of problems.
 
         Raises
@@ -274,38 +278,69 @@ class Shedding:
         """
 
         @web.middleware
-        async def shedding_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def guard_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path in _NEVER:
                 return await handler(request)
-            is_heavy = (request.method, route_of(request)) in self._heavy
+            is_heavy = self._is_heavy(request)
             cause = self._admission.refuses(is_heavy=is_heavy)
-            if cause is None:
-                cause = await self._begin(request, is_heavy=is_heavy)
+            if cause is None and is_heavy and self._is_full():
+                cause = Cause.QUEUE_FULL
             if cause is not None:
-                self._shed[is_heavy, cause].inc()
-                self._turn += 1
-                raise OverloadedProblem(
-                    "There is more to do than can be done in time; nothing was begun.",
-                    retry_after_s=_RETRY_AFTER_S[self._turn % len(_RETRY_AFTER_S)],
-                )
-            count_with(request).callback(self._end, is_heavy=is_heavy)
+                raise self._turned_away(cause, is_heavy=is_heavy)
+            self._admission.begin()
+            count_with(request).callback(self._admission.end)
             return await handler(request)
 
-        return shedding_middleware
+        return guard_middleware
 
-    async def _begin(self, request: web.Request, *, is_heavy: bool) -> Cause | None:
-        """Let a request in, when it is its turn; or why it is not."""
-        if is_heavy and (self._turns or not self._admission.has_room()):
+    def turns(self) -> Middleware:
+        """Has heavy requests wait their turn. Belongs behind everything that can refuse them.
+
+        Who may not ask, or asks too often, takes no place in the queue from those who may.
+
+        Raises
+        ------
+        OverloadedProblem
+        """
+
+        @web.middleware
+        async def turns_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if not self._is_heavy(request):
+                return await handler(request)
+            cause = await self._begin(request)
+            if cause is not None:
+                raise self._turned_away(cause, is_heavy=True)
+            count_with(request).callback(self._end)
+            return await handler(request)
+
+        return turns_middleware
+
+    def _is_heavy(self, request: web.Request) -> bool:
+        return (request.method, route_of(request)) in self._heavy
+
+    def _is_full(self) -> bool:
+        """Whether nobody more can even wait."""
+        return self._turns.is_full and (bool(self._turns) or not self._admission.has_room())
+
+    def _turned_away(self, cause: Cause, *, is_heavy: bool) -> OverloadedProblem:
+        self._shed[is_heavy, cause].inc()
+        self._turn += 1
+        return OverloadedProblem(
+            "There is more to do than can be done in time; nothing was begun.",
+            retry_after_s=_RETRY_AFTER_S[self._turn % len(_RETRY_AFTER_S)],
+        )
+
+    async def _begin(self, request: web.Request) -> Cause | None:
+        """Let a heavy request in, when it is its turn; or why it is not."""
+        if self._turns or not self._admission.has_room():
             return await self._wait(request)
-        if is_heavy:
-            self._turns.pass_by(asyncio.get_running_loop().time())
-        self._admission.begin(is_heavy=is_heavy)
+        self._turns.pass_by(asyncio.get_running_loop().time())
+        self._admission.begin_heavy()
         return None
 
-    def _end(self, *, is_heavy: bool) -> None:
-        self._admission.end(is_heavy=is_heavy)
-        if is_heavy:
-            self._let_in()
+    def _end(self) -> None:
+        self._admission.end_heavy()
+        self._let_in()
 
     async def _wait(self, request: web.Request) -> Cause | None:
         """Let a heavy request in when it is its turn; or why that does not come."""
@@ -325,7 +360,7 @@ class Shedding:
             self._turns.give_up(waiter)
             if not waiter.turn.cancelled() and waiter.turn.result() is None:
                 # It was given its place and has gone before it could take it.
-                self._end(is_heavy=True)
+                self._end()
             raise
         finally:
             timer.cancel()
@@ -343,7 +378,7 @@ class Shedding:
             if waiter.is_gone:
                 waiter.turn.cancel()
                 continue
-            self._admission.begin(is_heavy=True)
+            self._admission.begin_heavy()
             waiter.turn.set_result(None)
 
     def _give_up(self, waiter: _Waiter) -> None:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from gateway.httpkit.errors import UnauthorizedProblem
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.problems import problem_middleware
 from gateway.httpkit.shedding import FEWEST, Shedding, waited_s_of
@@ -53,6 +54,13 @@ class Work:
     async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Remember each request by its number."""
         self.requests[request.query_string] = request
+        return await handler(request)
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who says nothing of itself may ask nothing."""
+        if hdrs.AUTHORIZATION not in request.headers and request.method == hdrs.METH_POST:
+            raise UnauthorizedProblem("Credentials are needed for this.")
         return await handler(request)
 
     async def get(self, _request: web.Request) -> web.Response:
@@ -102,7 +110,9 @@ async def working(**more: Any) -> AsyncIterator[tuple[Work, Call]]:
             work.note,
             make_request_middleware(metrics, Lifecycle()),
             problem_middleware,
-            shedding.middleware(),
+            shedding.guard(),
+            work.check,
+            shedding.turns(),
         ]
     )
     app.router.add_post("/work", work.post)
@@ -117,6 +127,7 @@ async def working(**more: Any) -> AsyncIterator[tuple[Work, Call]]:
 
         async def call(number: int, **headers: str) -> aiohttp.ClientResponse:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
+            named.setdefault(hdrs.AUTHORIZATION, "as it should be")
             url = f"{work.url}?number={number}"
             async with session.post(url, headers=named) as response:
                 await response.read()
@@ -213,6 +224,18 @@ async def test_who_finds_the_queue_full_is_turned_away_at_once() -> None:
         assert response.status == 503
         assert work.shed("queue_full") == 1
         assert work.waiting == 1
+
+
+async def test_who_may_not_ask_takes_no_place_in_the_queue() -> None:
+    async with working(max_waiting=1) as (work, call), full(work, call) as group:
+        async with aiohttp.ClientSession() as stranger:
+            for number in range(20, 23):
+                async with stranger.post(f"{work.url}?number={number}") as refused:
+                    assert refused.status == 401
+        assert work.waiting == 0
+        group.create_task(_answered(call, 10))
+        work.finish(10)
+        await until(lambda: work.waiting == 1)
 
 
 async def test_nobody_waits_for_long_where_the_client_would_not() -> None:

@@ -19,7 +19,7 @@ def let_in(admission: Admission, count: int) -> None:
     for _ in range(count):
         assert admission.refuses(is_heavy=True) is None
         assert admission.has_room()
-        admission.begin(is_heavy=True)
+        admission.begin_heavy()
 
 
 def fill(admission: Admission, at_most: int = 10_000) -> int:
@@ -37,7 +37,7 @@ def heavy(admission: Admission, count: int) -> Iterator[None]:
         yield
     finally:
         for _ in range(count):
-            admission.end(is_heavy=True)
+            admission.end_heavy()
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def filled(admission: Admission, at_most: int = 10_000) -> Iterator[int]:
         yield count
     finally:
         for _ in range(count):
-            admission.end(is_heavy=True)
+            admission.end_heavy()
 
 
 def test_a_quiet_process_lets_in_as_many_as_it_may() -> None:
@@ -63,10 +63,10 @@ def test_nobody_is_let_in_beyond_the_requests_of_any_sort() -> None:
     admission = Admission(SETTINGS)
     for _ in range(SETTINGS.max_requests):
         assert admission.refuses(is_heavy=False) is None
-        admission.begin(is_heavy=False)
+        admission.begin()
     assert admission.refuses(is_heavy=False) is Cause.IN_FLIGHT
     assert admission.refuses(is_heavy=True) is Cause.IN_FLIGHT
-    admission.end(is_heavy=False)
+    admission.end()
     assert admission.refuses(is_heavy=True) is None
 
 
