@@ -16,9 +16,10 @@ from gateway.api.sessions import CLOCK, SESSIONS, UPDATES, add_session_routes
 from gateway.api.webhooks import add_webhook_routes
 from gateway.assembly.asking import build_asking
 from gateway.assembly.audit import build_audit, build_rate_limits, duties_of_audit
-from gateway.assembly.discovery import DiscoveryParts, add_discovery, add_discovery_api
+from gateway.assembly.discovery import add_discovery, add_discovery_api
 from gateway.assembly.editing import add_editing_api, build_editing
 from gateway.assembly.events import build_events
+from gateway.assembly.foundation import Foundation
 from gateway.assembly.keeping import build_keeping
 from gateway.assembly.lakes import LakeParts, build_lakes
 from gateway.assembly.membership import build_membership
@@ -53,7 +54,6 @@ from gateway.services.permissions import PermissionService
 from gateway.services.quotas import QuotaService
 from gateway.services.registration_tokens import RegistrationTokens
 from gateway.services.registry import NodeRegistry
-from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
 from gateway.stores.commands import CommandStore
 from gateway.stores.database import Database
@@ -161,91 +161,34 @@ def _add_services(
         permissions=permissions,
         clock=clock,
     )
-    stores = Stores(
-        SessionStore(), CommandStore(), EventStore(), ResubmissionStore(), UnkeptStore()
-    )
-    offersets, keys = OfferSetStore(), IdempotencyStore()
-    counts = GatewayMetrics(metrics.registry)
-    node_calls = NodeCalls(registry)
-    quotas = QuotaService(database, QuotaStore(), permissions, clock)
-    installation = Installation(database, InstallationStore(), uuid4)
-    sessions = build_sessions(
-        database=database,
-        stores=stores,
-        offersets=offersets,
-        nodes=node_calls,
-        feedback=StagingFeedback(registry),
-        clock=clock,
-        settings=settings.sessions,
-        command_settings=settings.commands,
-        metrics=counts,
-        quotas=quotas,
-    )
-    asking = build_asking(
+    base = Foundation(
         settings=settings,
         database=database,
-        stores=stores,
-        offersets=offersets,
-        keys=keys,
-        registry=registry,
-        nodes=node_calls,
-        sessions=sessions,
-        lakes=lakes,
-        permissions=permissions,
-        quotas=quotas,
-        installation=installation,
         clock=clock,
-        metrics=metrics.registry,
-        counts=counts,
-    )
-    keeping = build_keeping(
-        settings=settings,
-        database=database,
-        stores=stores,
-        offersets=offersets,
-        keys=keys,
-        registry=registry,
-        nodes=node_calls,
-        sessions=sessions,
-        offers=asking.offers,
-        quotas=quotas,
-        clock=clock,
-        metrics=counts,
-    )
-    joining = build_membership(
-        settings=settings,
-        database=database,
-        registry=registry,
-        installation=installation,
-        release=release(),
-        lifecycle=app[LIFECYCLE],
-        clock=clock,
-    )
-    joining.membership.add_routes(app)
-    editing = build_editing(
-        app,
-        database=database,
-        stores=stores,
-        offersets=offersets,
-        offers=asking.offers,
-        parts=sessions,
-        clock=clock,
-        settings=settings.drafts,
-        max_bytes=settings.max_body_bytes,
-    )
-    telling = build_events(
-        app, settings, database, stores, offersets, clock, metrics.registry, sessions.sessions
-    )
-    add_discovery(
-        app,
-        settings,
-        DiscoveryParts(
-            database, registry, asking.refusals, permissions, asking.placing, asking.planner, clock
+        stores=Stores(
+            SessionStore(), CommandStore(), EventStore(), ResubmissionStore(), UnkeptStore()
         ),
+        offersets=OfferSetStore(),
+        keys=IdempotencyStore(),
+        registry=registry,
+        nodes=NodeCalls(registry),
+        permissions=permissions,
+        quotas=QuotaService(database, QuotaStore(), permissions, clock),
+        installation=Installation(database, InstallationStore(), uuid4),
+        metrics=metrics.registry,
+        counts=GatewayMetrics(metrics.registry),
     )
+    sessions = build_sessions(base)
+    asking = build_asking(base, sessions, lakes)
+    keeping = build_keeping(base, sessions, asking.offers)
+    joining = build_membership(base, app[LIFECYCLE])
+    joining.membership.add_routes(app)
+    editing = build_editing(app, base, sessions, asking.offers)
+    telling = build_events(app, base, sessions.sessions)
+    add_discovery(app, base, asking)
     app[SESSIONS] = sessions.sessions
     app[UPDATES] = sessions.updates
-    app[OUTPUTS] = OutputsService(sessions.sessions, node_calls)
+    app[OUTPUTS] = OutputsService(sessions.sessions, base.nodes)
     app[OFFERS] = asking.offers
     app[DIRECT] = asking.direct
     app[EXPLANATIONS] = asking.explanations
@@ -265,7 +208,7 @@ def _add_services(
         # In this order they come up, and in the reverse they go down: late answers need the
         # database, and commands the connections.
         await database.open()
-        await installation.open()
+        await base.installation.open()
         await registration.directory.sync()
         async with (
             nodes.running(),

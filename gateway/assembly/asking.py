@@ -4,34 +4,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
-from prometheus_client import CollectorRegistry
-
+from gateway.assembly.foundation import Foundation
 from gateway.assembly.lakes import LakeParts
 from gateway.assembly.sessions import SessionParts
-from gateway.clock import Clock
-from gateway.config import GatewaySettings
 from gateway.domain.candidates import RefusalMemory
 from gateway.domain.policies import policies_from_settings
 from gateway.services.direct import DirectService
 from gateway.services.explanations import ExplanationService
 from gateway.services.fanout import FanoutService
 from gateway.services.fanout_metrics import FanoutMetrics
-from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.idempotency import IdempotencyService
-from gateway.services.installation import Installation
 from gateway.services.nested_explanations import NestedExplanations
-from gateway.services.node_calls import NodeCalls
 from gateway.services.offer_book import OfferBook
 from gateway.services.offers import OffersService
-from gateway.services.permissions import PermissionService
 from gateway.services.placing import PlacingService
 from gateway.services.planning import Planner
-from gateway.services.quotas import QuotaService
-from gateway.services.registry import NodeRegistry
-from gateway.services.transitions import Stores
-from gateway.stores.database import Database
-from gateway.stores.idempotency import IdempotencyStore
-from gateway.stores.offersets import OfferSetStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +34,14 @@ class AskingParts:
     explanations: ExplanationService
 
 
-def build_asking(
-    *,
-    settings: GatewaySettings,
-    database: Database,
-    stores: Stores,
-    offersets: OfferSetStore,
-    keys: IdempotencyStore,
-    registry: NodeRegistry,
-    nodes: NodeCalls,
-    sessions: SessionParts,
-    lakes: LakeParts,
-    permissions: PermissionService,
-    quotas: QuotaService,
-    installation: Installation,
-    clock: Clock,
-    metrics: CollectorRegistry,
-    counts: GatewayMetrics,
-) -> AskingParts:
+def build_asking(base: Foundation, sessions: SessionParts, lakes: LakeParts) -> AskingParts:
     """The parts, wired to each other."""
+    settings, registry, clock = base.settings, base.registry, base.clock
     policies = policies_from_settings(settings.policies)
     refusals = RefusalMemory(timedelta(seconds=settings.federation.refusal_memory_s))
     placing = PlacingService(lakes.locator if settings.locates_data else None, settings.placement)
     fanout = FanoutService(
-        registry, FanoutMetrics(metrics), hedge_share=settings.asking.hedge_share
+        registry, FanoutMetrics(base.metrics), hedge_share=settings.asking.hedge_share
     )
     planner = Planner(
         registry=registry,
@@ -81,23 +52,25 @@ def build_asking(
         settings=settings.federation,
         asking=settings.asking,
         placement=settings.placement,
-        permissions=permissions,
-        quotas=quotas,
-        installation=installation,
+        permissions=base.permissions,
+        quotas=base.quotas,
+        installation=base.installation,
     )
-    book = OfferBook(database, stores, offersets, sessions.transitions, clock, quotas)
-    idempotency = IdempotencyService(database, keys, offersets, clock, uuid4)
+    book = OfferBook(
+        base.database, base.stores, base.offersets, sessions.transitions, clock, base.quotas
+    )
+    idempotency = IdempotencyService(base.database, base.keys, base.offersets, clock, uuid4)
     offers = OffersService(
         registry=registry,
         fanout=fanout,
         book=book,
         idempotency=idempotency,
-        node_calls=nodes,
+        node_calls=base.nodes,
         planner=planner,
         refusals=refusals,
         clock=clock,
         name=settings.federation.name,
-        metrics=counts,
+        metrics=base.counts,
         mint=uuid4,
     )
     direct = DirectService(
@@ -113,7 +86,7 @@ def build_asking(
     explanations = ExplanationService(
         book,
         policies,
-        NestedExplanations(nodes),
+        NestedExplanations(base.nodes),
         shows_replicas=settings.placement.shows_replicas,
         wait_s=settings.sessions.read_deadline_s,
     )

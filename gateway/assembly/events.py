@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from gateway.api.events import EVENT_SOURCE, EVENT_STREAMS, EVENTS
 from gateway.api.webhooks import WEBHOOKS
+from gateway.assembly.foundation import Foundation
 from gateway.clients.addresses import AddressGuard
 from gateway.clients.webhooks import WebhookClient
 from gateway.clock import Clock
@@ -25,13 +25,11 @@ from gateway.services.event_metrics import EventMetrics
 from gateway.services.event_reading import EventService
 from gateway.services.sessions import SessionService
 from gateway.services.standing import OwnerStanding
-from gateway.services.transitions import Stores
 from gateway.services.watched_sessions import WatchedSessions
 from gateway.services.webhook_calls import WebhookCalls
 from gateway.services.webhooks import Targets, WebhookService
 from gateway.stores.database import Database
 from gateway.stores.identities import SqlIdentityStore
-from gateway.stores.offersets import OfferSetStore
 from gateway.stores.revocations import SqlRevocationStore
 from gateway.stores.webhooks import WebhookStore
 
@@ -54,18 +52,10 @@ class EventParts:
                 await self.calls.aclose()
 
 
-def build_events(
-    app: web.Application,
-    settings: GatewaySettings,
-    database: Database,
-    stores: Stores,
-    offersets: OfferSetStore,
-    clock: Clock,
-    registry: CollectorRegistry,
-    sessions: SessionService,
-) -> EventParts:
+def build_events(app: web.Application, base: Foundation, sessions: SessionService) -> EventParts:
     """The parts, wired to each other and put where the handlers find them."""
-    metrics = EventMetrics(registry)
+    settings, database, stores, clock = base.settings, base.database, base.stores, base.clock
+    metrics = EventMetrics(base.metrics)
     key = settings.secret_key
     sealer = None if key is None else Sealer(key.reveal())
     source = f"urn:execbroker:gateway:{settings.federation.name}"
@@ -87,7 +77,7 @@ def build_events(
         metrics=metrics,
     )
     feed = EventFeed(database, stores.events, clock, metrics, placed=calls.wake)
-    app[EVENTS] = EventService(database, stores, offersets, feed)
+    app[EVENTS] = EventService(database, stores, base.offersets, feed)
     app[EVENT_STREAMS] = EventStreams(
         settings.events.streams, settings.events.streams_per_owner, settings.events.stream_s
     )

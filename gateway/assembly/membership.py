@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from gateway.assembly.foundation import Foundation
 from gateway.assembly.membership_keeping import SharedKeeping
-from gateway.clock import Clock
-from gateway.config import GatewaySettings
 from gateway.domain.joint_capabilities import joint_capabilities
 from gateway.domain.registration import NodeStanding
 from gateway.httpkit.health import Lifecycle
 from gateway.httpkit.membership.capabilities import CAPABILITIES_VERSION, tag_of
 from gateway.httpkit.membership.description import Facts
 from gateway.httpkit.membership.membership import Membership
+from gateway.httpkit.release import release
 from gateway.sealing import Sealer
 from gateway.services.background import Duty
-from gateway.services.installation import Installation
-from gateway.services.registry import NodeRegistry, RegisteredNode
-from gateway.stores.database import Database
+from gateway.services.registry import RegisteredNode
 from gateway.stores.memberships import MembershipStore
 from gateway.wire.documents import Document
 
@@ -31,17 +29,10 @@ LOOK_EVERY_S: Final = 5.0
 class GatewayDescription:
     """What the settings and the nodes say of a gateway."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        registry: NodeRegistry,
-        installation: Installation,
-        release: str,
-    ) -> None:
-        self._settings = settings
-        self._registry = registry
-        self._installation = installation
-        self._release = release
+    def __init__(self, base: Foundation) -> None:
+        self._settings = base.settings
+        self._registry = base.registry
+        self._installation = base.installation
 
     async def facts(self) -> Facts:
         """What it is called, and the storage and regions of its nodes; it has no site."""
@@ -63,7 +54,7 @@ class GatewayDescription:
         return {
             "version": CAPABILITIES_VERSION,
             "service": "execbroker-gateway",
-            "release": self._release,
+            "release": release(),
             "identity": str(self._installation.identity),
             "name": self._settings.federation.name,
             **joint.to_document(),
@@ -95,23 +86,15 @@ class MembershipParts:
     duties: tuple[Duty, ...]
 
 
-def build_membership(
-    *,
-    settings: GatewaySettings,
-    database: Database,
-    registry: NodeRegistry,
-    installation: Installation,
-    release: str,
-    lifecycle: Lifecycle,
-    clock: Clock,
-) -> MembershipParts:
+def build_membership(base: Foundation, lifecycle: Lifecycle) -> MembershipParts:
     """The parts, wired to each other; nothing is opened here."""
-    description = GatewayDescription(settings, registry, installation, release)
+    settings = base.settings
+    description = GatewayDescription(base)
     # Settings with `join` have a key; without it nothing will be sealed.
     key = settings.secret_key.reveal() if settings.secret_key else secrets.token_hex()
     membership = Membership(
         settings.join,
-        keeping=SharedKeeping(database, MembershipStore(), Sealer(key), clock),
+        keeping=SharedKeeping(base.database, MembershipStore(), Sealer(key), base.clock),
         description=description,
         lifecycle=lifecycle,
         public_url=settings.public_url,

@@ -3,24 +3,18 @@
 import asyncio
 from dataclasses import dataclass
 
-from gateway.clock import Clock
+from gateway.assembly.foundation import Foundation
 from gateway.services.acceptance import AcceptanceService
 from gateway.services.deliveries import Deliveries
 from gateway.services.falling_through import FallThroughService
-from gateway.services.gateway_metrics import GatewayMetrics
 from gateway.services.letting_go import LettingGoService
-from gateway.services.node_calls import NodeCalls
 from gateway.services.outbox import Outbox
-from gateway.services.quotas import QuotaService
 from gateway.services.sessions import SessionService
 from gateway.services.staging_feedback import StagingFeedback
-from gateway.services.transitions import Stores, Transitions
+from gateway.services.transitions import Transitions
 from gateway.services.unkept import UnkeptHolds
 from gateway.services.updates import UpdateService
-from gateway.settings import CommandSettings, SessionSettings
 from gateway.stores.commands import Command
-from gateway.stores.database import Database
-from gateway.stores.offersets import OfferSetStore
 from gateway.stores.unkept import Leased
 
 
@@ -43,22 +37,15 @@ class SessionParts:
     unkept_wake: asyncio.Event
 
 
-def build_sessions(
-    *,
-    database: Database,
-    stores: Stores,
-    offersets: OfferSetStore,
-    nodes: NodeCalls,
-    feedback: StagingFeedback,
-    clock: Clock,
-    settings: SessionSettings,
-    command_settings: CommandSettings,
-    metrics: GatewayMetrics,
-    quotas: QuotaService,
-) -> SessionParts:
+def build_sessions(base: Foundation) -> SessionParts:
     """The parts, wired to each other."""
+    database, stores, nodes, clock = base.database, base.stores, base.nodes, base.clock
+    settings, command_settings = base.settings.sessions, base.settings.commands
     wake, unkept_wake = asyncio.Event(), asyncio.Event()
-    transitions = Transitions(stores, clock, command_settings, wake, unkept_wake, feedback, metrics)
+    feedback = StagingFeedback(base.registry)
+    transitions = Transitions(
+        stores, clock, command_settings, wake, unkept_wake, feedback, base.counts
+    )
     sessions = SessionService(database, stores, transitions, nodes, clock, settings)
     acceptance = AcceptanceService(
         database=database,
@@ -68,8 +55,8 @@ def build_sessions(
         clock=clock,
         settings=settings,
         command_settings=command_settings,
-        metrics=metrics,
-        quotas=quotas,
+        metrics=base.counts,
+        quotas=base.quotas,
     )
     letting_go = LettingGoService(
         database=database,
@@ -83,7 +70,7 @@ def build_sessions(
     falling_through = FallThroughService(
         database=database,
         stores=stores,
-        offersets=offersets,
+        offersets=base.offersets,
         acceptance=acceptance,
         clock=clock,
     )
@@ -119,8 +106,8 @@ def build_sessions(
             clock=clock,
             settings=settings,
         ),
-        outbox=Outbox(database, stores.commands, deliveries, clock, command_settings, metrics),
+        outbox=Outbox(database, stores.commands, deliveries, clock, command_settings, base.counts),
         outbox_wake=wake,
-        unkept=Outbox(database, stores.unkept, unkept, clock, command_settings, metrics),
+        unkept=Outbox(database, stores.unkept, unkept, clock, command_settings, base.counts),
         unkept_wake=unkept_wake,
     )

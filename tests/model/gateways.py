@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from gateway.assembly import asking as asking_assembly
 from gateway.assembly import keeping as keeping_assembly
 from gateway.assembly import sessions as session_assembly
+from gateway.assembly.foundation import Foundation
 from gateway.assembly.lakes import build_lakes
 from gateway.clients.broker import BrokerClient
 from gateway.clients.exchange import NodeTransport
@@ -33,7 +34,6 @@ from gateway.services.node_calls import NodeCalls
 from gateway.services.offers import OffersService
 from gateway.services.permissions import PermissionService
 from gateway.services.registry import NodeRegistry
-from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
 from gateway.settings import CommandSettings, SessionSettings
 from gateway.stores.commands import CommandStore
@@ -150,41 +150,43 @@ class SimGateway:
         self.owner = owner
         self.began_s = loop.now_s
         self.busy: dict[str, asyncio.Task[Any]] = {}
-        self._database = database
         self._mint = mint
-        self._clock = SimClock(loop)
-        self._registry = _registry_of(nodes, transport, self._clock)
-        self._nodes = NodeCalls(self._registry)
-        self._stores = Stores(
-            parts.sessions(), parts.commands(), EventStore(), parts.resubmissions(), UnkeptStore()
-        )
-        self._offersets = OfferSetStore()
-        self._keys = parts.keys()
-        self._quotas = no_quotas(database, self._clock)
-        self._built = session_assembly.build_sessions(
+        clock = SimClock(loop)
+        registry = _registry_of(nodes, transport, clock)
+        self._base = Foundation(
+            settings=_SETTINGS,
             database=database,
-            stores=self._stores,
-            offersets=self._offersets,
-            nodes=self._nodes,
-            feedback=StagingFeedback(self._registry),
-            clock=self._clock,
-            settings=SESSIONS,
-            command_settings=COMMANDS,
-            metrics=_METRICS,
-            quotas=self._quotas,
+            clock=clock,
+            stores=Stores(
+                parts.sessions(),
+                parts.commands(),
+                EventStore(),
+                parts.resubmissions(),
+                UnkeptStore(),
+            ),
+            offersets=OfferSetStore(),
+            keys=parts.keys(),
+            registry=registry,
+            nodes=NodeCalls(registry),
+            permissions=PermissionService(Permissions()),
+            quotas=no_quotas(database, clock),
+            installation=_Known(database, InstallationStore(), mint),
+            metrics=_COUNTED,
+            counts=_METRICS,
         )
+        self._built = session_assembly.build_sessions(self._base)
         self.sessions = self._built.sessions
         self.updates = self._built.updates
         self.letting_go = self._built.letting_go
         self.falling_through = self._built.falling_through
         housekeeping = Housekeeping(
             database=database,
-            stores=self._stores,
-            offersets=self._offersets,
-            keys=self._keys,
+            stores=self._base.stores,
+            offersets=self._base.offersets,
+            keys=self._base.keys,
             transitions=self._built.transitions,
             sessions=self._built.sessions,
-            clock=self._clock,
+            clock=clock,
             settings=SESSIONS,
             metrics=_METRICS,
         )
@@ -205,37 +207,8 @@ class SimGateway:
         with mock.patch.multiple(
             asking_assembly, FanoutMetrics=lambda _: _FANOUT, uuid4=self._mint
         ):
-            asking = asking_assembly.build_asking(
-                settings=_SETTINGS,
-                database=self._database,
-                stores=self._stores,
-                offersets=self._offersets,
-                keys=self._keys,
-                registry=self._registry,
-                nodes=self._nodes,
-                sessions=self._built,
-                lakes=_LAKES,
-                permissions=PermissionService(Permissions()),
-                quotas=self._quotas,
-                installation=_Known(self._database, InstallationStore(), self._mint),
-                clock=self._clock,
-                metrics=_COUNTED,
-                counts=_METRICS,
-            )
-        duties = keeping_assembly.build_keeping(
-            settings=_SETTINGS,
-            database=self._database,
-            stores=self._stores,
-            offersets=self._offersets,
-            keys=self._keys,
-            registry=self._registry,
-            nodes=self._nodes,
-            sessions=self._built,
-            offers=asking.offers,
-            quotas=self._quotas,
-            clock=self._clock,
-            metrics=_METRICS,
-        )
+            asking = asking_assembly.build_asking(self._base, self._built, _LAKES)
+        duties = keeping_assembly.build_keeping(self._base, self._built, asking.offers)
         resubmit = next(duty.run for duty in duties if duty.name == "resubmit")
         return Asking(asking.offers, asking.direct, resubmit)
 

@@ -10,21 +10,26 @@ from uuid import UUID, uuid4
 
 from prometheus_client import CollectorRegistry
 
+from gateway.assembly.foundation import Foundation
 from gateway.assembly.sessions import SessionParts, build_sessions
 from gateway.clients.broker import BrokerClient
 from gateway.clients.transport import AiohttpTransport
+from gateway.config import GatewaySettings
 from gateway.domain.node import NodeProfile
+from gateway.domain.permissions import Permissions
 from gateway.services.gateway_metrics import COMMANDS, GatewayMetrics
 from gateway.services.health_metrics import HealthMetrics
 from gateway.services.housekeeping import Housekeeping
+from gateway.services.installation import Installation
 from gateway.services.node_calls import NodeCalls
+from gateway.services.permissions import PermissionService
 from gateway.services.registry import NodeRegistry
-from gateway.services.staging_feedback import StagingFeedback
 from gateway.services.transitions import Stores
 from gateway.settings import HealthSettings
 from gateway.stores.commands import Command, CommandStore, Wish
 from gateway.stores.events import EventStore
 from gateway.stores.idempotency import IdempotencyStore
+from gateway.stores.installation import InstallationStore
 from gateway.stores.leasing import SEEN_AT_ONCE
 from gateway.stores.offersets import OfferSetRow, OfferSetStore
 from gateway.stores.resubmissions import ResubmissionStore
@@ -151,7 +156,6 @@ async def bench(tmp_path: Path, behaviour: Behaviour = HAS_NOTHING) -> AsyncIter
         settings=HealthSettings(),
         metrics=HealthMetrics(metrics),
     )
-    offersets = OfferSetStore()
     await database.open()
     try:
         async with (
@@ -159,23 +163,27 @@ async def bench(tmp_path: Path, behaviour: Behaviour = HAS_NOTHING) -> AsyncIter
             AiohttpTransport() as transport,
         ):
             nodes.add(BrokerClient(NodeProfile("alpha", node.url), transport))
-            parts = build_sessions(
+            base = Foundation(
+                settings=GatewaySettings(sessions=QUICK_SESSIONS, commands=LASTING),
                 database=database,
-                stores=stores,
-                offersets=offersets,
-                nodes=NodeCalls(nodes),
-                feedback=StagingFeedback(nodes),
                 clock=clock,
-                settings=QUICK_SESSIONS,
-                command_settings=LASTING,
-                metrics=counts,
+                stores=stores,
+                offersets=OfferSetStore(),
+                keys=IdempotencyStore(),
+                registry=nodes,
+                nodes=NodeCalls(nodes),
+                permissions=PermissionService(Permissions()),
                 quotas=no_quotas(database, clock),
+                installation=Installation(database, InstallationStore(), uuid4),
+                metrics=metrics,
+                counts=counts,
             )
+            parts = build_sessions(base)
             housekeeping = Housekeeping(
                 database=database,
                 stores=stores,
-                offersets=offersets,
-                keys=IdempotencyStore(),
+                offersets=base.offersets,
+                keys=base.keys,
                 transitions=parts.transitions,
                 sessions=parts.sessions,
                 clock=clock,
