@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import Final
@@ -161,6 +161,7 @@ class Member:
             await self._leave()
 
     async def _leave(self) -> None:
+        await self._keep()  # what was cancelled on the way to be kept
         if self._lease is None or self._credential is None:
             return
         try:
@@ -220,8 +221,10 @@ class Member:
         credential = bearer if given is None else Secret(given)
         self._is_kept = self._is_kept and credential == self._credential
         self._credential, self._lease = credential, registered.lease
-        self._become(MemberState.MEMBER, name=registered.name, gateway_state=registered.state)
+        self.status = replace(self.status, name=registered.name)
+        # Who is shown as a member comes back as one: a token is good for one registration.
         await self._keep()
+        self._become(MemberState.MEMBER, gateway_state=registered.state)
 
     async def _keep(self) -> None:
         """Keep the credential; what cannot be kept now is tried again at every renewal."""
@@ -268,11 +271,8 @@ class Member:
         self._become(MemberState.REFUSED, reason=reason)
         return REFUSED_PAUSE_S
 
-    def _become(
-        self, state: MemberState, *, name: str = "", reason: str = "", gateway_state: str = ""
-    ) -> None:
-        was = self.status.state
-        name = name or self.status.name
+    def _become(self, state: MemberState, *, reason: str = "", gateway_state: str = "") -> None:
+        was, name = self.status.state, self.status.name
         self.status = MemberStatus(self.gateway, name, state, reason, gateway_state)
         if state is not was and state in {MemberState.MEMBER, MemberState.LEFT}:
             event = "gateway_joined" if state is MemberState.MEMBER else "gateway_left"

@@ -18,6 +18,8 @@ from gateway.httpkit.membership.member import (
     MemberState,
 )
 from gateway.wire.documents import to_json
+from gateway.wire.secret import Secret
+from node_stub.membership_files import MembershipFiles
 from tests.support.joined_gateway import TOKEN, JoinedGateway, joined_gateway
 from tests.support.membership import joining
 from tests.support.waiting import until
@@ -228,6 +230,37 @@ async def test_a_credential_that_cannot_be_kept_is_kept_as_soon_as_it_can(
         await here.member.step()
         (file,) = in_the_way.parent.iterdir()
         assert gateway.credentials["alpha"] in file.read_text()
+
+
+class Hesitant(MembershipFiles):
+    """Takes its time with the first credential it is to keep."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.was_asked = asyncio.Event()
+
+    async def keep(self, gateway: str, credential: Secret) -> None:
+        if not self.was_asked.is_set():
+            self.was_asked.set()
+            await asyncio.Event().wait()
+        await super().keep(gateway, credential)
+
+
+async def test_who_ends_as_it_is_admitted_still_comes_back_without_the_token(
+    gateway: JoinedGateway, tmp_path: Path
+) -> None:
+    keeping = Hesitant(tmp_path / "memberships")
+    async with joining(gateway, tmp_path, keeping=keeping) as here:
+        step = asyncio.create_task(here.member.step())
+        await keeping.was_asked.wait()
+        assert here.member.status.state is MemberState.JOINING
+        here.lifecycle.begin_draining()
+        step.cancel()
+        await asyncio.wait([step])
+    assert gateway.left == ["alpha"]
+    async with joining(gateway, tmp_path, token=None, keeping=keeping) as here:
+        await here.member.step()
+        assert here.member.status.state is MemberState.MEMBER
 
 
 async def test_an_answer_that_is_too_long_or_no_answer_at_all_is_no_registration(
