@@ -15,11 +15,11 @@ import structlog
 from aiohttp import web
 
 from gateway.httpkit import garbage
+from gateway.httpkit.connections import ProblemRunner
 from gateway.httpkit.descriptors import raise_descriptor_limit
 from gateway.httpkit.health import LIFECYCLE
 from gateway.httpkit.listen_address import ListenAddress
 from gateway.httpkit.tls import TlsSettings, served_with
-from gateway.httpkit.unreadable import ProblemRunner
 from gateway.wire.documents import to_json
 
 BACKLOG: Final = 1024
@@ -27,6 +27,11 @@ BACKLOG: Final = 1024
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """What requests that outlive the drain get to end once they are cancelled."""
+
+FIRST_WORDS_S: Final = 1.0
+"""How long a connection that was taken in the last moment has to say what it wants."""
+
+_LOOK_EVERY_S: Final = 0.01
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """What tells a process to end."""
@@ -82,7 +87,8 @@ async def serve(
     The first line on standard output says where, once connections are taken. From the first signal
     on ``/readyz`` says no and each connection is closed after its next answer; for ``notice_s``
     more new ones are taken all the same, so that whoever looks at ``/readyz`` can turn away before
-    a connection is refused. A second signal ends every wait.
+    a connection is refused, and those that were taken last have a second to say what they want. A
+    second signal ends every wait.
 
     Raises
     ------
@@ -105,6 +111,7 @@ async def serve(
             _log.info("draining", notice_s=notice_s, drain_s=drain_s)
             await _signal_within(next_signal, notice_s)
             await site.stop()
+            await _hear_out(runner, next_signal)
             await _drain(app, next_signal, drain_s)
         finally:
             await runner.cleanup()
@@ -131,6 +138,20 @@ async def _signal_within(next_signal: asyncio.Event, seconds: float) -> None:
             await next_signal.wait()
     except TimeoutError:
         return
+
+
+async def _hear_out(runner: ProblemRunner, next_signal: asyncio.Event) -> None:
+    """Wait for the first requests of connections that were just taken: who was let in is answered.
+
+    To close them would break what is on its way.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + FIRST_WORDS_S
+    while loop.time() < until and not next_signal.is_set():
+        # The loop may have taken one that it has told nobody of yet.
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if not runner.has_newcomers:
+            return
 
 
 async def _drain(app: web.Application, next_signal: asyncio.Event, drain_s: float) -> None:

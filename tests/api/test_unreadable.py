@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from gateway.httpkit.unreadable import MAX_FIELD_BYTES, MAX_LINE_BYTES
+from gateway.httpkit.connections import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from gateway.wire.documents import Document, from_json
 from tests.support.gateway import GatewayProcess
 from tests.support.node import node_process, process_config

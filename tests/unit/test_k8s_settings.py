@@ -16,7 +16,7 @@ from gateway.app import build_app
 from gateway.arguments import parser
 from gateway.config import GatewaySettings, load_gateway_settings
 from gateway.httpkit.health import CHECK_TIMEOUT_S
-from gateway.httpkit.serving import CLOSE_TIMEOUT_S
+from gateway.httpkit.serving import CLOSE_TIMEOUT_S, FIRST_WORDS_S
 from gateway.stores.postgres import CLOSE_S, MIGRATE_S
 from gateway.wire.documents import Document
 from gateway.wire.outputs import HEARTBEAT_S
@@ -92,7 +92,8 @@ def files_in(settings: Document) -> set[str]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_gateway_has_ended_before_kubernetes_kills_it(overlay: str, tmp_path: Path) -> None:
     settings = settings_of(overlay, tmp_path)
-    ending_s = settings.drain_notice_s + settings.drain_s + CLOSE_TIMEOUT_S + CLOSE_S
+    waits_s = settings.drain_notice_s + FIRST_WORDS_S + settings.drain_s
+    ending_s = waits_s + CLOSE_TIMEOUT_S + CLOSE_S
     assert ending_s < POD["terminationGracePeriodSeconds"]
     assert settings.drain_s > settings.federation.max_wait_s
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from gateway.httpkit.listen_address import ListenAddress
-from gateway.httpkit.serving import run, serve
+from gateway.httpkit.serving import FIRST_WORDS_S, run, serve
 from tests.api.httpkit_app import Notes, new_notes_app
 
 
@@ -37,6 +38,7 @@ class Served:
                 out += self._capsys.readouterr().out
         line = json.loads(out.splitlines()[0])
         assert line["event"] == "listening"
+        self.port = URL(line["url"]).port
         self.session = aiohttp.ClientSession(line["url"])
         return self
 
@@ -52,6 +54,12 @@ class Served:
         async with self.session.get(path) as response:
             await response.read()
             return response.status
+
+    async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that the service has taken, and on which nothing is said."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        await self.status_of("/livez")  # over a connection that was taken later
+        return reader, writer
 
     async def begin_gated(self) -> "asyncio.Task[int]":
         """A request that is in flight until the gate opens."""
@@ -89,6 +97,33 @@ async def test_what_has_begun_is_ended_and_nothing_new_is_taken(
         assert await gated == 200
         async with asyncio.timeout(2):
             await served.task
+
+
+async def test_a_connection_taken_in_the_last_moment_is_answered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with Served(capsys) as served:
+        reader, writer = await served.connected()
+        stop()
+        await asyncio.sleep(0.1)
+        assert not served.task.done()
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        async with asyncio.timeout(FIRST_WORDS_S / 2):
+            await served.task
+        writer.close()
+
+
+async def test_a_connection_on_which_nothing_comes_is_not_waited_for_for_long(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with Served(capsys, drain_s=60) as served:
+        reader, writer = await served.connected()
+        stop()
+        async with asyncio.timeout(2 * FIRST_WORDS_S):
+            assert await reader.read() == b""
+            await served.task
+        writer.close()
 
 
 async def test_requests_that_outlive_the_drain_are_broken_off(

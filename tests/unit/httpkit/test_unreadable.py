@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.httpkit.unreadable import ProblemRunner
+from gateway.httpkit.connections import ProblemRunner
 
 
 async def fails(_request: web.Request) -> web.StreamResponse:

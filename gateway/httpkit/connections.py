@@ -1,4 +1,4 @@
-"""What comes and is no request that can be read is answered with a problem too.
+"""A service's connections: what comes and is no request that can be read gets a problem too.
 
 aiohttp answers it by itself, before any application: 400 in plain text, whatever is wrong.
 """
@@ -45,6 +45,12 @@ class ProblemRunner(web.AppRunner):
             max_field_size=MAX_FIELD_BYTES,
         )
 
+    @property
+    def has_newcomers(self) -> bool:
+        """Whether a connection was taken on which no request has come yet."""
+        connections = self.server.connections if self.server else ()
+        return any(isinstance(one, _Connection) and one.is_new for one in connections)
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
@@ -62,6 +68,11 @@ class _Server(web.Server):
 
 class _Connection(web.RequestHandler):
     __slots__ = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no request has come yet."""
+        return self._request_count == 0
 
     def handle_error(
         self,
