@@ -22,6 +22,7 @@ from tests.support.nursery import Child, EndedAtStartError, Nursery
 from tests.support.pair import STRICT
 from tests.support.requests import minimal_request
 from tests.support.stores import Store
+from tests.support.waiting import until
 
 LIVES_S: Final = 120
 """No offer here expires."""
@@ -91,10 +92,11 @@ async def test_the_old_version_serves_while_the_next_one_migrates_and_after(
         traffic = Traffic(federation)
         async with asyncio.TaskGroup() as group:
             group.create_task(traffic.run())
-            began = loop.time()
+            await until(lambda: traffic.kinds.total() > 0)
+            before, began = traffic.kinds.total(), loop.time()
             async with later_gateway(nursery, store_of_gateways, data_dir) as child:
                 took_s = loop.time() - began
-                before = traffic.kinds.total()
+                meanwhile = traffic.kinds.total() - before
                 uuid = (await federation.client.ask(minimal_request())).document["offers"][0][
                     "meta"
                 ]["uuid"]
@@ -105,7 +107,7 @@ async def test_the_old_version_serves_while_the_next_one_migrates_and_after(
                 traffic.is_over.set()
         assert took_s > MIGRATES_S / 2 or store_of_gateways.server is None
         assert set(traffic.kinds) <= {"well", "store-unavailable", "accept-pending"}
-        assert before > 0
+        assert meanwhile > 0
         told = [{"meta": {"uuid": one}} for one in [*traffic.offered, uuid]]
         last = await federation.comes_to_rest(told)
         completed = {one for one, phase in last.items() if phase == "COMPLETED"}
