@@ -320,7 +320,11 @@ class Shedding:
 
     def _is_full(self) -> bool:
         """Whether nobody more can even wait."""
-        return self._turns.is_full and (bool(self._turns) or not self._admission.has_room())
+        return self._turns.is_full and self._must_wait()
+
+    def _must_wait(self) -> bool:
+        """Whether one more heavy request has to wait its turn."""
+        return bool(self._turns) or not self._admission.has_room()
 
     def _turned_away(self, cause: Cause, *, is_heavy: bool) -> OverloadedProblem:
         self._shed[is_heavy, cause].inc()
@@ -332,7 +336,7 @@ class Shedding:
 
     async def _begin(self, request: web.Request) -> Cause | None:
         """Let a heavy request in, when it is its turn; or why it is not."""
-        if self._turns or not self._admission.has_room():
+        if self._must_wait():
             return await self._wait(request)
         self._turns.pass_by(asyncio.get_running_loop().time())
         self._admission.begin_heavy()
